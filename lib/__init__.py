@@ -1,0 +1,1 @@
+"""registry-monitor: does what a registry's users do, through the docker CLI, and says how it went."""

@@ -1,0 +1,71 @@
+"""Secret: a text that prints as `<secret>`, with one way to reveal it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+SECRET_PLACEHOLDER = "<secret>"
+
+#: A password of more than this is a wrong file, not a password.
+LONGEST_SECRET_BYTES = 64 * 1024
+
+
+class Secret:
+    """A text that must not be shown.
+
+    Printing, formatting, pickling or comparing it never gives it away; `reveal()` does, and its call sites are the
+    only places that know a password.
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        """Given the text to keep, hold it."""
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the text itself."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return SECRET_PLACEHOLDER
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return format(SECRET_PLACEHOLDER, spec)
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __reduce__(self) -> str:
+        raise TypeError("a Secret is never written anywhere")
+
+
+def read_secret_file(path: Path) -> Secret:
+    """Given the path of a password file, return its content without the trailing newline.
+
+    Raise OSError where it can't be read, and ValueError (which says why, never what is in it) where its content is no
+    password: empty, not UTF-8, of several lines, or longer than `LONGEST_SECRET_BYTES`.
+    """
+    with path.open("rb") as file:
+        content = file.read(LONGEST_SECRET_BYTES + 1)
+    if len(content) > LONGEST_SECRET_BYTES:
+        raise ValueError(f"{path} is longer than {LONGEST_SECRET_BYTES} bytes: not a password file")
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        # `from None`: the original exception holds the bytes.
+        raise ValueError(f"{path} is not UTF-8 text: not a password file") from None
+    text = text.removesuffix("\n").removesuffix("\r")
+    if not text:
+        raise ValueError(f"{path} is empty")
+    if "\n" in text or "\r" in text or "\0" in text:
+        raise ValueError(f"{path} has more than one line: not a password file")
+    return Secret(text)
