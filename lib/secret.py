@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-SECRET_PLACEHOLDER = "<secret>"
+SECRET_PLACEHOLDER = "<secret>"  # noqa: S105  what is shown in place of one
 
 #: A password of more than this is a wrong file, not a password.
 LONGEST_SECRET_BYTES = 64 * 1024
