@@ -1,16 +1,42 @@
-"""Running one external command: argv, standard input, environment, deadline -> Completed | CommandError.
+"""Running one external command: argv, standard input, environment, deadline -> Completed.
 
-The only importer of `sh`. What runs is decided elsewhere (`lib.docker`); here is decided how it is run and how it ends.
+    CommandError        the command never ran: not found, not executable, no more processes
+    Stopped             the monitor is being stopped: nothing new is run
+
+The only importer of `sh`. What runs is decided elsewhere (`lib.docker`); here is decided how it is run and how it ends:
+in a session of its own, so that its whole process group can be ended; by a timer of ours, since `sh`'s own kills one
+process only and falsifies the time; and with the last part of its output kept, where the error is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import os
+import shutil
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+import sh
+
 from lib.secret import Secret
+
+#: At INFO `sh` logs every argv, at DEBUG the first bytes of standard input.
+logging.getLogger("sh").setLevel(logging.WARNING)
+
+#: How many characters are kept of each output stream: enough for the description of an image with a hundred layers.
+TAIL_LENGTH = 256 * 1024
+
+#: How long a process group has to end after SIGTERM before it gets SIGKILL.
+GRACE_SECONDS = 1.0
+
+_CHUNK_BYTES = 64 * 1024
 
 
 class Ending(StrEnum):
@@ -30,12 +56,14 @@ class Command:
         env: the whole environment of the child.
         deadline: seconds after which its process group is ended.
         stdin: what is written to its standard input, which is then closed; None for an empty one.
+        cleanup: it removes what the monitor made, and so it also runs while the monitor is being stopped.
     """
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
     deadline: float
     stdin: Secret | None = None
+    cleanup: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +71,9 @@ class Completed:
     """A command that ran and ended.
 
     Attributes:
-        exit_code: as the shell counts: minus the signal's number where a signal ended it.
+        exit_code: what it exited with; minus the signal's number where a signal ended it.
         stdout, stderr: the last part of what it printed, decoded.
-        seconds: from spawn to exit, monotonic.
+        seconds: from spawn to exit.
         ending: whether it ended by itself or was ended by us, and why.
     """
 
@@ -62,11 +90,172 @@ class Completed:
 
 
 class CommandError(Exception):
-    """A command could not be started at all: not found, not executable, no more processes. Its text says which."""
+    """A command could not be started at all. Its text says which and why, and holds no argument."""
+
+
+class Stopped(Exception):  # noqa: N818  it is no error: somebody asked for it
+    """The monitor is being stopped, and the command was not run or was ended for that."""
 
 
 class Runner(Protocol):
     """Whatever runs a command."""
 
     def __call__(self, command: Command) -> Completed:
-        """Given a command, run it to its end and return what came of it. Raise CommandError if it can't be started."""
+        """Given a command, run it to its end and return what came of it. Raise CommandError or Stopped."""
+
+
+class ShRunner:
+    """Runs commands through `sh`, any number side by side, and ends them all when the monitor stops."""
+
+    def __init__(self) -> None:
+        self._running: set[_Running] = set()
+        self._lock = threading.Lock()
+        self._stopping = False
+
+    def __call__(self, command: Command) -> Completed:
+        """Given a command, run it to its end and return what came of it.
+
+        Raise CommandError where it can't be started, and Stopped where `stop()` came before its end.
+        """
+        running = _Running(command)
+        with self._admitted(running):
+            completed = running.wait()
+        if completed.ending is Ending.STOPPED:
+            raise Stopped
+        return completed
+
+    def stop(self) -> None:
+        """End every running command but those that clean up, and run no more of them."""
+        with self._lock:
+            self._stopping = True
+            running = [one for one in self._running if not one.command.cleanup]
+        for one in running:
+            one.end(Ending.STOPPED)
+
+    @contextmanager
+    def _admitted(self, running: _Running) -> Iterator[None]:
+        # Spawning happens under the lock, so that stop() meets each command either not begun or with a group to end.
+        with self._lock:
+            if self._stopping and not running.command.cleanup:
+                raise Stopped
+            running.spawn()
+            self._running.add(running)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running.discard(running)
+
+
+class _Running:
+    """One command on its way."""
+
+    def __init__(self, command: Command) -> None:
+        self.command = command
+        self._ending = Ending.ITSELF
+        self._stdout = _Tail()
+        self._stderr = _Tail()
+
+    def spawn(self) -> None:
+        """Start the process and its deadline. Raise CommandError where it can't be started."""
+        program, *arguments = self.command.argv
+        path = _find(program, self.command.env)
+        stdin = self.command.stdin
+        self._started = time.monotonic()
+        try:
+            with open(os.devnull, "rb") as empty:  # noqa: PTH123  a plain descriptor is all that is wanted
+                self._sh = sh.Command(path)(
+                    *arguments,
+                    _in=empty if stdin is None else stdin.reveal().encode(),
+                    _out=self._stdout.write,
+                    _err=self._stderr.write,
+                    _decode_errors="replace",
+                    _out_bufsize=_CHUNK_BYTES,
+                    _err_bufsize=_CHUNK_BYTES,
+                    _env=dict(self.command.env),
+                    _bg=True,
+                    _bg_exc=False,
+                    _new_session=True,
+                    _tty_out=False,
+                    _no_pipe=True,
+                    _no_out=True,
+                    _no_err=True,
+                    _close_fds=False,  # ours are all close-on-exec (PEP 446); listing them costs time at each call
+                    _ok_code=_EVERY_CODE,
+                )
+        except sh.CommandNotFound:
+            raise CommandError(f"{program}: not found") from None
+        except (sh.ForkException, OSError) as error:
+            # The original exception holds the whole argv, and a traceback of the child.
+            raise CommandError(f"{program}: could not be started: {_last_words(error)}") from None
+        self._deadline = threading.Timer(self.command.deadline, self.end, [Ending.DEADLINE])
+        self._deadline.daemon = True
+        self._deadline.start()
+
+    def wait(self) -> Completed:
+        """Return what came of it, once it has ended."""
+        # Waiting without reaping gives the moment of the exit itself; `sh` then reaps, and waits for its own threads.
+        # Where one of those was quicker to reap, this moment is that one.
+        with suppress(ChildProcessError):
+            os.waitid(os.P_PID, self._sh.pid, os.WEXITED | os.WNOWAIT)
+        seconds = time.monotonic() - self._started
+        self._deadline.cancel()
+        self._sh.wait()
+        return Completed(
+            exit_code=self._sh.exit_code,
+            stdout=str(self._stdout),
+            stderr=str(self._stderr),
+            seconds=seconds,
+            ending=self._ending,
+        )
+
+    def end(self, why: Ending) -> None:
+        """End its whole process group: SIGTERM, then SIGKILL where that does not do."""
+        self._ending = why
+        self._signal(signal.SIGTERM)
+        last = threading.Timer(GRACE_SECONDS, self._signal, [signal.SIGKILL])
+        last.daemon = True
+        last.start()
+
+    def _signal(self, number: signal.Signals) -> None:
+        # The group outlives its leader where a child of docker's (a plugin, a credential helper) hangs.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._sh.pgid, number)
+
+
+#: `sh` raises exceptions with the whole argv for codes that it does not expect: let it expect them all.
+_EVERY_CODE = tuple(range(-255, 256))
+
+
+class _Tail:
+    """The last part of what a process prints."""
+
+    def __init__(self) -> None:
+        self._chunks: deque[str] = deque()
+        self._length = 0
+
+    def write(self, chunk: str) -> None:
+        self._chunks.append(chunk)
+        self._length += len(chunk)
+        while self._length - len(self._chunks[0]) >= TAIL_LENGTH:
+            self._length -= len(self._chunks.popleft())
+
+    def __str__(self) -> str:
+        return "".join(self._chunks)[-TAIL_LENGTH:]
+
+
+def _find(program: str, env: Mapping[str, str]) -> str:
+    """Given a program's name or path, return its path. Raise CommandError where there is none to run."""
+    path = shutil.which(program, path=env.get("PATH"))
+    if path is not None:
+        return path
+    if shutil.which(program, mode=os.F_OK, path=env.get("PATH")) is not None:
+        raise CommandError(f"{program}: not executable by this user")
+    where = "" if os.sep in program else f" on PATH ({env.get('PATH', 'which is empty')})"
+    raise CommandError(f"{program}: not found{where}")
+
+
+def _last_words(error: Exception) -> str:
+    """Given an exception, return the last line of its text."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

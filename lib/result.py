@@ -31,6 +31,25 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Push:
+    """A push that the registry acknowledged.
+
+    Attributes:
+        digest: the digest that it acknowledged.
+        image_id: the image's ID on the engine that built it.
+        token: the cycle's token, as the image's label has it.
+        instance: the process's instance, as the label has it.
+        created: when the image was made, as the label has it.
+    """
+
+    digest: str
+    image_id: str
+    token: str
+    instance: str
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One step of a cycle.
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from pathlib import Path
+from urllib.parse import quote
 
 SECRET_PLACEHOLDER = "<secret>"  # noqa: S105  what is shown in place of one
 
@@ -26,6 +29,18 @@ class Secret:
     def reveal(self) -> str:
         """Return the text itself."""
         return self._text
+
+    def blanked_in(self, text: str) -> str:
+        """Given a text, return it with a placeholder wherever it holds the secret, be it as it is or encoded."""
+        for form in self._forms():
+            text = text.replace(form, SECRET_PLACEHOLDER)
+        return text
+
+    def _forms(self) -> tuple[str, ...]:
+        # As it is, in a URL, in a JSON string, in base64; longest first, so that none leaves a piece of another.
+        encoded = base64.b64encode(self._text.encode()).decode()
+        forms = {self._text, quote(self._text, safe=""), json.dumps(self._text)[1:-1], encoded, encoded.rstrip("=")}
+        return tuple(sorted(forms - {""}, key=len, reverse=True))
 
     def __repr__(self) -> str:
         return SECRET_PLACEHOLDER

@@ -84,6 +84,6 @@ class Target:
         return self.reference.host
 
     @property
-    def has_base(self) -> bool:
-        """Whether the test image is built on another image."""
-        return self.base_image is not None or self.base_layer_id is not None
+    def base_is_ours(self) -> bool:
+        """Whether the base image is served by the very registry that is monitored: then its failure is that one's."""
+        return self.base_image is None or self.base_image.host == self.reference.host

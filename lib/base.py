@@ -1,0 +1,49 @@
+"""The base: what the test image is built on. It is not the monitor's, and stays as it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lib.docker import Docker, Image
+
+#: Below this name a base image that has an ID only gets a tag: BuildKit can't build on an ID.
+_LOCAL_REPOSITORY = "registry-monitor-base"
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What to build on.
+
+    Attributes:
+        name: what stands behind FROM.
+        layers: how many layers it has.
+        borrowed: `name` is a tag of ours on an image that also has others, and is taken away again.
+    """
+
+    name: str = "scratch"
+    layers: int = 0
+    borrowed: bool = False
+
+
+def named_base(docker: Docker, name: str, deadline: float) -> Base:
+    """Given the name of a local image, return it as a base. Raise DockerError."""
+    image = docker.describe(name, deadline)
+    return Base(name, image.layers if image else 0)
+
+
+def tagged_base(docker: Docker, image: Image, deadline: float) -> Base:
+    """Given a local image, give it a tag to build on, and return it as a base. Raise DockerError.
+
+    Where it has no other name the tag stays: taking it away would remove the image.
+    """
+    name = f"{_LOCAL_REPOSITORY}/{image.image_id.removeprefix('sha256:')[:16]}:local"
+    docker.tag(image.image_id, name, deadline)
+    others = set(image.tags) - {name}
+    return Base(name, image.layers, borrowed=bool(others or image.digests))
+
+
+def is_base(image: Image, digest: str | None, wanted: str | None) -> bool:
+    """Given an image, its digest, and the `base-layer-id` of a target, return whether that names this very image."""
+    if wanted is None:
+        return False
+    return digest == wanted or image.image_id.removeprefix("sha256:").startswith(wanted.removeprefix("sha256:"))

@@ -1,0 +1,278 @@
+"""One cycle: one pass over a target. The steps in their order, up to the first that fails; then the host as it was."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+from uuid import uuid4
+
+from lib import judgement
+from lib.base import Base, is_base, named_base, tagged_base
+from lib.command import Stopped
+from lib.docker import Docker, Image, Pulled, Removed
+from lib.environment import forget_logins, prepare_config
+from lib.failure import Failure, Reason, Verdict
+from lib.housekeeping import UPKEEP_SECONDS, Housekeeping, remove_images
+from lib.payload import Labels, write_context
+from lib.result import Cycle, Push, StepName
+from lib.steps import Observer, StepFailed, Steps
+from lib.target import Target
+
+__all__ = ["CycleRunner", "Memory", "Observer", "Stopped"]
+
+
+class Memory(Protocol):
+    """What must outlive a cycle."""
+
+    def last_push(self, target: str) -> Push | None:
+        """Given a target's name, return the last push that its registry acknowledged, None where there is none."""
+
+    def pushed(self, target: str, push: Push) -> None:
+        """Keep a push that the registry acknowledged, for good."""
+
+    def forget(self, target: str) -> None:
+        """Forget what was pushed: the registry has lost it, and that was told."""
+
+    def is_ours(self, instance: str) -> bool:
+        """Given an instance from an image's label, return whether it is this monitor, now or before a restart."""
+
+
+@dataclass
+class CycleRunner:
+    """What all cycles of one target share.
+
+    Attributes:
+        target: the target.
+        docker: the CLI, in a private Docker config folder of the target's.
+        anonymous: the same, in one without logins.
+        housekeeping: the target's local images.
+        workspace: a private folder for the payload.
+        memory: what was pushed.
+        observer: who is told of each step.
+        instance: this process's instance.
+    """
+
+    target: Target
+    docker: Docker
+    anonymous: Docker
+    housekeeping: Housekeeping
+    workspace: Path
+    memory: Memory
+    observer: Observer
+    instance: str
+
+    def __call__(self) -> Cycle:
+        """Run one cycle, and return what came of it. Raise Stopped where the monitor is being stopped meanwhile."""
+        return _Pass(self).run()
+
+
+class _Pass:
+    """One cycle under way."""
+
+    def __init__(self, shared: CycleRunner) -> None:
+        self.shared = shared
+        self.target = shared.target
+        self.docker = shared.docker
+        self.housekeeping = shared.housekeeping
+        self.reference = self.target.reference.familiar
+        self.labels = Labels(self.target.name, shared.instance, uuid4().hex, datetime.now(UTC))
+        self.context = shared.workspace / "context"
+        self.steps = Steps(self.target, shared.observer, shared.docker)
+        self.base = Base()
+        self.pushed_digest: str | None = None
+        self.pulled_digest: str | None = None
+
+    def run(self) -> Cycle:
+        begun = time.monotonic()
+        try:
+            self._prepare()
+            self._login()
+            self._pull()
+            self._find_base()
+            image_id = self._build()
+            push = self._push(image_id)
+            self._rmi(image_id)
+            self._pull_back(push)
+        except StepFailed:
+            self.housekeeping.expect_leftovers()
+        except BaseException:
+            self.housekeeping.expect_leftovers()
+            raise
+        finally:
+            seconds = time.monotonic() - begun
+            self._clean_up()
+        return self._cycle(seconds)
+
+    def _cycle(self, seconds: float) -> Cycle:
+        reference = self.target.reference
+        last = self.steps.done[-1]
+        return Cycle(
+            target=self.target.name,
+            registry=reference.host,
+            repository=reference.repository,
+            tag=reference.tag or "latest",
+            started=self.labels.created,
+            seconds=seconds,
+            verdict=last.scope.verdict if last.scope is not None else Verdict.UP,
+            steps=tuple(self.steps.done),
+            pushed_digest=self.pushed_digest,
+            pulled_digest=self.pulled_digest,
+            payload_bytes=self.target.payload_bytes,
+        )
+
+    # The steps, in their order.
+
+    def _prepare(self) -> None:
+        """Make the host ready. Where that can't be done, the first step has failed before it began."""
+        first = StepName.LOGIN if self.target.credentials else StepName.PULL
+        try:
+            prepare_config(self.docker.config, self.target.reference.host, self.target.docker_config)
+        except (OSError, ValueError) as error:
+            detail = f"the logins in {self.target.docker_config or self.docker.config} can't be used: {error}"
+            self.steps.fail(first, Failure(Reason.CREDENTIAL_HELPER, detail))
+        with self.steps.upkeep(first):
+            self.housekeeping.prepare(self.docker)
+
+    def _login(self) -> None:
+        credentials = self.target.credentials
+        if credentials is None:
+            return
+        try:
+            password = credentials.read_password()
+        except (OSError, ValueError) as error:
+            detail = f"the password of {credentials.username} can't be read: {error}"
+            self.steps.fail(StepName.LOGIN, Failure(Reason.CREDENTIAL_HELPER, detail))
+        self.docker = self.docker.with_secret(password)
+        host = self.target.reference.host
+        self.steps.run(
+            StepName.LOGIN, lambda deadline: self.docker.login(host, credentials.username, password, deadline)
+        )
+
+    def _pull(self) -> None:
+        last = self.shared.memory.last_push(self.target.name)
+
+        def is_empty(failure: Failure) -> bool:
+            return failure.not_there and last is None
+
+        try:
+            self.steps.run_unless(
+                is_empty, StepName.PULL, self._pull_test_image, lambda pulled: self._judge_found(pulled, last)
+            )
+        except StepFailed:
+            # The registry lost or turned back what was pushed. This cycle tells of it; the next begins anew, or it
+            # would tell of nothing else for ever.
+            if self.steps.done[-1].reason in (Reason.NOT_FOUND, Reason.STALE):
+                self.shared.memory.forget(self.target.name)
+            raise
+
+    def _find_base(self) -> None:
+        if self.target.base_image is not None:
+            name = self.target.base_image.familiar
+            docker = self.shared.anonymous if self.target.public_base else self.docker
+            self.steps.run(StepName.BASE, lambda deadline: docker.pull(name, deadline))
+            with self.steps.upkeep(StepName.BASE):
+                self.base = named_base(self.docker, name, UPKEEP_SECONDS)
+        elif self.target.base_layer_id is not None:
+            image = self._find_base_layer(self.target.base_layer_id)
+            with self.steps.upkeep(StepName.BASE):
+                self.base = tagged_base(self.docker, image, UPKEEP_SECONDS)
+
+    def _find_base_layer(self, wanted: str) -> Image:
+        """Given the ID of a local image, or the digest of one in the repository, return that image."""
+        for name in (wanted, self.target.reference.at(wanted)):
+            with self.steps.upkeep(StepName.BASE):
+                found = self.docker.find((name,), UPKEEP_SECONDS)
+            if name in found:
+                return found[name]
+        if not wanted.startswith("sha256:"):
+            detail = f"no local image has the ID {wanted}: pull or load it, or name it by `base-image`"
+            self.steps.fail(StepName.BASE, Failure(Reason.BASE_IMAGE, detail))
+        name = self.target.reference.at(wanted)
+        self.steps.run(StepName.BASE, lambda deadline: self.docker.pull(name, deadline))
+        with self.steps.upkeep(StepName.BASE):
+            found = self.docker.find((name,), UPKEEP_SECONDS)
+        return found[name]
+
+    def _build(self) -> str:
+        try:
+            self.context.mkdir(mode=0o700)
+            write_context(
+                self.context, self.base.name, self.target.payload_layers, self.target.payload_bytes, self.labels
+            )
+        except OSError as error:
+            reason = Reason.DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else Reason.BUILD
+            self.steps.fail(StepName.BUILD, Failure(reason, f"the payload can't be written: {error}"))
+        built = self.steps.run(
+            StepName.BUILD, lambda deadline: self.docker.build(self.context, self.reference, deadline)
+        )
+        return built.image_id
+
+    def _push(self, image_id: str) -> Push:
+        pushed = self.steps.run(StepName.PUSH, lambda deadline: self.docker.push(self.reference, deadline))
+        labels = self.labels
+        push = Push(pushed.digest, image_id, labels.token, labels.instance, labels.created)
+        self.shared.memory.pushed(self.target.name, push)
+        self.pushed_digest = push.digest
+        return push
+
+    def _rmi(self, image_id: str) -> None:
+        def judge(removed: Removed) -> Failure | None:
+            if image_id not in removed.deleted:
+                # Somebody gave our image another name meanwhile. That goes too, or nothing would have to be moved.
+                remove_images(self.docker, self.docker.find((image_id,), UPKEEP_SECONDS).values())
+            return None
+
+        self.steps.run(StepName.RMI, lambda deadline: self.docker.rmi((self.reference,), deadline), judge)
+
+    def _pull_back(self, push: Push) -> None:
+        def judge(pulled: Pulled) -> Failure | None:
+            self.pulled_digest = pulled.digest
+            image = self._describe() if pulled.digest != push.digest else None
+            return judgement.judge_pulled_back(
+                pulled.digest, image, push, self.shared.memory.is_ours
+            ) or judgement.judge_transfer(pulled, self.target.payload_layers, self.base.layers)
+
+        self.steps.run(StepName.PULL_BACK, self._pull_test_image, judge)
+
+    # What they ask for besides.
+
+    def _pull_test_image(self, deadline: float) -> Pulled:
+        return self.docker.pull(self.reference, deadline)
+
+    def _describe(self) -> Image | None:
+        return self.docker.describe(self.reference, UPKEEP_SECONDS)
+
+    def _judge_found(self, pulled: Pulled, last: Push | None) -> Failure | None:
+        """Judge what the first pull brought, and remove it, as far as it is the monitor's to remove."""
+        image = self._describe() if last is None or pulled.digest != last.digest else None
+        if image is None:  # it is what this monitor pushed last
+            self.housekeeping.remove_test_image(self.docker)
+            return None
+        made_by_monitor = Labels.from_dict(image.labels) is not None
+        wanted_base = is_base(image, pulled.digest, self.target.base_layer_id)
+        # An image of which something was moved was not here before; one with other names only loses ours.
+        removable = made_by_monitor or (pulled.moved and not pulled.up_to_date) or len(image.tags) > 1
+        if removable and not wanted_base:
+            self.housekeeping.remove_test_image(self.docker)
+        if made_by_monitor:
+            return judgement.judge_found(image, pulled.digest, last, self.shared.memory.is_ours)
+        if self.target.overwrite or wanted_base or judgement.made_by_original(image):
+            return None
+        return judgement.foreign(self.reference)
+
+    def _clean_up(self) -> None:
+        forget_logins(self.docker.config)
+        shutil.rmtree(self.context, ignore_errors=True)
+        if self.steps.daemon_is_gone:
+            return  # nothing can be removed now, and each try would take its whole deadline
+        docker = self.docker.for_cleanup()
+        if self.pulled_digest is not None:
+            self.housekeeping.remove_test_image(docker)
+        if self.base.borrowed:
+            self.housekeeping.take_away(docker, self.base.name)
+        self.housekeeping.restore(docker)
