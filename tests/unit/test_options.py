@@ -1,0 +1,506 @@
+"""Options from command line, environment and file: the original's ways, precedence, targets, faults, and no secrets."""
+
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError
+from itertools import chain
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lib.option_table import BY_NAME, OPTIONS, PER_TARGET, environment_name
+from lib.options import OptionsError, describe, parse_options
+from lib.secret import Secret
+from lib.target import Builder, Credentials, Target
+from lib.values import LogLevel
+
+PLANTED = "hunter2-Zq9"
+REPOSITORY = "-repository=quay.io/acme/canary"
+
+
+def target_of(*argv, env=None):
+    (target,) = parse_options(argv, env or {}).targets
+    return target
+
+
+def faults_of(*argv, env=None):
+    with pytest.raises(OptionsError) as raised:
+        parse_options(argv, env or {})
+    assert str(raised.value) == "\n".join(raised.value.faults)
+    return list(raised.value.faults)
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(text):
+        path = tmp_path / "monitor.yml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+# The original's command lines and environment.
+
+ORIGINAL = {
+    "username": "me+robot",
+    "password": "token",
+    "registry-host": "quay.io",
+    "repository": "quay.io/me/repo",
+    "base-layer-id": "4f83eba78c",
+    "run-test-every": "2m",
+    "listen": ":8000",
+    "loglevel": "info",
+}
+
+
+def as_original(options):
+    (target,) = options.targets
+    assert (options.listen_host, options.listen_port, options.loglevel) == ("", 8000, LogLevel.INFO)
+    assert (target.name, str(target.reference)) == ("quay.io/me/repo", "quay.io/me/repo:latest")
+    assert target.credentials == Credentials("me+robot", Secret("token"))
+    assert (target.base_layer_id, target.run_every, target.public_base) == ("4f83eba78c", 120, False)
+    return True
+
+
+@pytest.mark.parametrize("dashes", ["-", "--"])
+def test_the_originals_command_line(dashes):
+    joined = [f"{dashes}{name}={value}" for name, value in ORIGINAL.items()]
+    apart = [word for name, value in ORIGINAL.items() for word in (f"{dashes}{name}", value)]
+
+    assert as_original(parse_options(joined, {}))
+    assert as_original(parse_options(apart, {}))
+    assert as_original(parse_options([word.replace("base-layer-id", "base-image-id") for word in joined], {}))
+
+
+def test_the_originals_environment():
+    env = {f"REGISTRY_MONITOR_{name.upper().replace('-', '_')}": value for name, value in ORIGINAL.items()}
+    alias = {name.replace("BASE_LAYER_ID", "BASE_IMAGE_ID"): value for name, value in env.items()}
+
+    assert as_original(parse_options([], env))
+    assert as_original(parse_options([], alias | {"UNDER_DOCKER": "true", "REGISTRY_MONITOR_BASE_IMAGE": ""}))
+
+
+def test_the_originals_base_image():
+    target = target_of(REPOSITORY, "-base-image=quay.io/acme/base", "-public-base")
+
+    assert (str(target.base_image), target.public_base) == ("quay.io/acme/base:latest", True)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], False),
+        (["-public-base"], True),
+        (["--public-base"], True),
+        (["-public-base=true"], True),
+        (["-public-base=T"], True),
+        (["-public-base=0"], False),
+        (["-public-base", "false"], False),
+        (["-public-base", "-overwrite"], True),
+        (["-public-base=", "-overwrite"], False),
+        (["-public-base", "-public-base=false"], False),
+    ],
+)
+def test_switches(words, expected):
+    assert target_of(REPOSITORY, *words).public_base is expected
+
+
+def test_defaults_are_the_contracts():
+    options = parse_options([REPOSITORY], {})
+
+    assert options.targets == (Target("quay.io/acme/canary", target_of(REPOSITORY).reference),)
+    assert options.targets[0].builder is Builder.AUTO
+    assert (options.concurrency, options.docker, options.namespace) == (4, "docker", "")
+    assert (options.state_dir, options.web_config, options.config) == (None, None, None)
+    assert (str(options.log_format), str(options.output)) == ("text", "text")
+    assert not any((options.once, options.check_config, options.version))
+    with pytest.raises(FrozenInstanceError):
+        options.docker = "podman"
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        (":8000", "", 8000),
+        ("127.0.0.1:0", "127.0.0.1", 0),
+        ("[::1]:65535", "::1", 65535),
+        ("localhost:80", "localhost", 80),
+    ],
+)
+def test_listen(text, host, port):
+    options = parse_options([REPOSITORY, f"-listen={text}"], {})
+
+    assert (options.listen_host, options.listen_port) == (host, port)
+
+
+@pytest.mark.parametrize("text", ["8000", ":65536", ":", "::1:80", "host:80/x", "[::1]", ":80\n", ":\uff18\uff10"])
+def test_what_is_no_address(text):
+    (fault,) = faults_of(REPOSITORY, f"-listen={text}")
+
+    assert fault.startswith("-listen: ")
+    assert fault.endswith("is no address: :8000, 127.0.0.1:8000 or [::1]:8000, the port 0 to 65535")
+
+
+def test_log_levels_are_taken_as_the_original_takes_them():
+    assert parse_options([REPOSITORY, "-loglevel=WARNING"], {}).loglevel is LogLevel.WARN
+
+
+# Sources.
+
+
+def test_the_command_line_goes_before_the_environment_before_the_file_before_the_default(file):
+    flag, env = "-tag=flag", {"REGISTRY_MONITOR_TAG": "env"}
+    path = file("repository: quay.io/acme/canary\ntag: file")
+    config = f"-config={path}"
+
+    assert target_of(flag, config, env=env).reference.tag == "flag"
+    assert target_of(config, env=env).reference.tag == "env"
+    assert target_of(env={"REGISTRY_MONITOR_CONFIG": str(path)}).reference.tag == "file"
+    assert target_of(REPOSITORY).reference.tag == "latest"
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
+def test_every_option_is_a_flag_a_variable_and_a_key(option, file):
+    bad = "\u0007"
+    flag, variable = f"-{option.name}={bad}", {environment_name(option.name): bad}
+    key = file(f'{option.name}: "\\u0007"')
+
+    # Each complains of the value, and so has taken it.
+    assert any(fault.startswith(f"-{option.name}: ") for fault in faults_of(flag)) or option.name == "password"
+    assert any(fault.startswith(f"{environment_name(option.name)}: ") for fault in faults_of(env=variable))
+    assert any(fault.startswith(f"{key}:1: {option.name}: ") for fault in faults_of(f"-config={key}"))
+
+
+def test_an_empty_value_counts_as_none():
+    target = target_of(REPOSITORY, "-base-image=", "-tag", "", env={"REGISTRY_MONITOR_USERNAME": ""})
+
+    assert (target.base_image, target.reference.tag, target.credentials) == (None, "latest", None)
+
+
+def test_alternatives_are_chosen_by_the_source_with_precedence(file, tmp_path):
+    (tmp_path / "password").write_text("from a file\n")
+    config = file(f"repository: a.b/c\nusername: u\npassword-file: {tmp_path}/password\nbase-image: alpine")
+
+    assert target_of(f"-config={config}").credentials == Credentials("u", tmp_path / "password")
+    by_flag = target_of(f"-config={config}", "-password=p", "-base-layer-id=4f83eba78c")
+    assert by_flag.credentials == Credentials("u", Secret("p"))
+    assert (by_flag.base_image, by_flag.base_layer_id) == (None, "4f83eba78c")
+    by_folder = target_of(f"-config={config}", env={"REGISTRY_MONITOR_DOCKER_CONFIG": str(tmp_path)})
+    assert (by_folder.credentials, by_folder.docker_config) == (None, tmp_path)
+
+
+def test_short_names_are_the_hubs():
+    assert str(target_of("-repository=acme/canary").reference) == "docker.io/acme/canary:latest"
+    assert target_of("-repository=acme/canary", "-registry-host=index.docker.io").registry == "docker.io"
+    assert target_of("-repository=Quay.io/a/b", "-registry-host=quay.io").registry == "Quay.io"
+
+
+@pytest.mark.parametrize("written", ["$CREDENTIALS_DIRECTORY/quay", "${CREDENTIALS_DIRECTORY}/quay"])
+def test_a_password_file_can_be_systemds(tmp_path, written):
+    (tmp_path / "quay").write_text("p\n")
+    argv = (REPOSITORY, "-username=u", f"-password-file={written}")
+
+    target = target_of(*argv, env={"CREDENTIALS_DIRECTORY": str(tmp_path), "HOME": "/x"})
+
+    assert target.credentials == Credentials("u", tmp_path / "quay")
+    assert target.credentials.read_password() == Secret("p")
+
+
+def test_no_other_variable_is_expanded(tmp_path):
+    (fault,) = faults_of(REPOSITORY, "-username=u", "-password-file=$HOME/x", env={"HOME": str(tmp_path)})
+
+    assert fault == "-password-file: $HOME/x can't be read: No such file or directory"
+
+
+def test_the_state_folder_is_systemds_first_where_none_is_given():
+    env = {"STATE_DIRECTORY": "/var/lib/one:/var/lib/two"}
+
+    assert parse_options([REPOSITORY], env).state_dir == Path("/var/lib/one")
+    assert parse_options([REPOSITORY, "-state-dir=/srv"], env).state_dir == Path("/srv")
+
+
+def test_the_namespace_of_the_metrics():
+    assert parse_options([REPOSITORY], {"PROMETHEUS_NAMESPACE": "quay_io"}).namespace == "quay_io"
+    (fault,) = faults_of(REPOSITORY, env={"PROMETHEUS_NAMESPACE": "quay-io"})
+    assert fault.startswith("PROMETHEUS_NAMESPACE: is no beginning of a metric's name")
+
+
+# Faults.
+
+
+@pytest.mark.parametrize(
+    ("argv", "faults"),
+    [
+        (["-pasword=" + PLANTED], ["unknown option `-pasword`: did you mean `-password`?"]),
+        (["--pasword", PLANTED], ["unknown option `-pasword`: did you mean `-password`?"]),
+        (["-run_test_every=1m"], ["unknown option `-run_test_every`: did you mean `-run-test-every`?"]),
+        (["-usern=x"], ["unknown option `-usern`: did you mean `-username`?"]),
+        (["-xyzzy"], ["unknown option `-xyzzy`"]),
+        (["-p" + PLANTED], ["argument 2: unknown option"]),
+        ([PLANTED], ["argument 2: is neither an option nor the value of one"]),
+        (["-once", PLANTED], ["argument 3: is neither an option nor the value of one"]),
+        (["-"], ["argument 2: is neither an option nor the value of one"]),
+        (["---tag=x"], ["argument 2: is neither an option nor the value of one"]),
+        (["--", "-tag=x"], ["argument 2: is neither an option nor the value of one"]),
+        (["-tag"], ["-tag: needs a value, as in `-tag=TAG`"]),
+        (["-tag", "-password=" + PLANTED, "-username=u"], ["-tag: needs a value, as in `-tag=TAG`"]),
+        (["-tag=--"], ["-tag: can't be --"]),
+        (["-docker=--"], ["-docker: can't be --"]),
+        (["-once=maybe"], ["-once: 'maybe' is neither true nor false"]),
+        (["-targets=x"], ["unknown option `-targets`: did you mean `-tag`?"]),
+    ],
+)  # fmt: skip
+def test_a_bad_command_line_is_refused_and_nothing_secret_shown(argv, faults):
+    assert faults_of(REPOSITORY, *argv) == faults
+
+
+def test_a_password_may_begin_with_a_dash():
+    assert target_of(REPOSITORY, "-username=u", "-password", "-x=y").credentials.password == Secret("-x=y")
+
+
+def test_an_end_of_options_with_nothing_behind_it_is_let_through():
+    assert target_of(REPOSITORY, "--")
+
+
+def test_a_bad_environment_is_refused():
+    env = {
+        "REGISTRY_MONITOR_PASWORD": PLANTED,
+        "REGISTRY_MONITOR_XYZZY": PLANTED,
+        "REGISTRY_MONITOR_BASE_LAYER_ID": "4f83eba78c",
+        "REGISTRY_MONITOR_BASE_IMAGE_ID": "4f83eba78c",
+        "REGISTRY_MONITOR_DOCKER": "--",
+    }
+
+    assert faults_of(REPOSITORY, env=env) == [
+        "unknown environment variable 'REGISTRY_MONITOR_PASWORD': did you mean REGISTRY_MONITOR_PASSWORD?",
+        "unknown environment variable 'REGISTRY_MONITOR_XYZZY'",
+        "REGISTRY_MONITOR_BASE_LAYER_ID: is given twice, under both its names",
+        "REGISTRY_MONITOR_DOCKER: can't be --",
+    ]
+
+
+@pytest.mark.parametrize(
+    "variable",
+    ["SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT", "PORT_8000_TCP", "PORT_8000_TCP_PROTO",
+     "PORT_8000_TCP_PORT", "PORT_8000_TCP_ADDR", "EU_SERVICE_HOST", "EU_PORT_8000_TCP_ADDR"],
+)  # fmt: skip
+def test_what_kubernetes_tells_of_a_service_called_registry_monitor_is_no_option(variable):
+    assert target_of(REPOSITORY, env={f"REGISTRY_MONITOR_{variable}": "tcp://10.0.0.1:8000"})
+
+
+def test_bytes_that_are_no_text_are_refused():
+    lone = b"\xff".decode(errors="surrogateescape")
+
+    assert faults_of(REPOSITORY, "-username=u", f"-password={PLANTED}{lone}", f"-docker={lone}") == [
+        "-password: has a line end, a NUL or bytes that are no UTF-8, which no password can have",
+        r"-docker: '\udcff' has a line end or another character that doesn't print",
+    ]
+
+
+# Targets.
+
+TWO = """
+targets:
+  - {name: quay, repository: quay.io/acme/canary, run-test-every: 10m, username: u, password: own}
+  - {name: hub, repository: docker.io/acme/canary}
+"""
+
+
+def test_flags_and_variables_go_before_a_targets_own_keys_but_for_its_login(file):
+    config = f"-config={file(TWO)}"
+    env = {"REGISTRY_MONITOR_USERNAME": "e", "REGISTRY_MONITOR_TAG": "t"}
+
+    quay, hub = parse_options([config, "-run-test-every=1m", "-password=flag"], env).targets
+
+    assert (quay.run_every, hub.run_every, quay.reference.tag) == (60, 60, "t")
+    assert quay.credentials == Credentials("u", Secret("own"))
+    assert hub.credentials == Credentials("e", Secret("flag"))
+
+
+def test_a_targets_own_login_takes_nothing_from_elsewhere(file, tmp_path):
+    top = f"docker-config: {tmp_path}\n"
+
+    quay, hub = parse_options([f"-config={file(top + TWO)}"], {}).targets
+
+    assert (quay.docker_config, hub.docker_config) == (None, tmp_path)
+    assert (quay.credentials, hub.credentials) == (Credentials("u", Secret("own")), None)
+
+
+def test_repository_and_host_cannot_be_given_for_all_targets(file):
+    config = file(TWO)
+
+    faults = faults_of(f"-config={config}", "-repository=a.b/c", env={"REGISTRY_MONITOR_REGISTRY_HOST": "a.b"})
+
+    assert faults == [
+        f"-repository: can't be given beside the `targets` of {config}",
+        f"REGISTRY_MONITOR_REGISTRY_HOST: can't be given beside the `targets` of {config}",
+    ]
+
+
+def test_a_fault_of_one_source_is_told_once_however_many_targets_meet_it(file):
+    assert faults_of(f"-config={file(TWO)}", "-step-timeout=x", "-payload-layers=9", "-payload-size=1B") == [
+        "-step-timeout: 'x' is no duration: numbers with their units h, m, s or ms, as in 1h30m or 90s",
+        "-payload-layers: 9 layers can't be made of 1 bytes: one at least for each",
+    ]
+
+
+def test_the_same_again_gives_the_same_again(file):
+    argv = [f"-config={file(TWO)}"]
+
+    assert parse_options(argv, {}) == parse_options(argv, {})
+
+
+def test_every_option_of_a_target_reaches_it(file, tmp_path):
+    (tmp_path / "password").write_text("p")
+    text = f"""
+targets:
+  - {{name: all, repository: q.io/r, registry-host: q.io, tag: t, username: u, password-file: {tmp_path}/password,
+     base-image: alpine, public-base: true, overwrite: true, payload-size: 3KiB, payload-layers: 3, builder: classic,
+     run-test-every: 1s, retry-every: 2s, step-timeout: 3s, cycle-timeout: 4s, propagation-timeout: 5s,
+     expect-private: true, expect-private-every: 6s}}
+  - {{repository: q.io/s, docker-config: {tmp_path}, base-image-id: "4f83eba78c"}}
+"""
+    first, second = parse_options([f"-config={file(text)}"], {}).targets
+
+    plain = target_of("-repository=q.io/r")
+    told = {name for name in Target.__slots__ if getattr(first, name) != getattr(plain, name)}
+    told |= {name for name in Target.__slots__ if getattr(second, name) != getattr(plain, name)}
+    assert told == set(Target.__slots__)
+    assert (first.run_every, first.retry_every, first.step_timeout, first.cycle_timeout) == (1, 2, 3, 4)
+    assert (first.propagation_timeout, first.expect_private_every) == (5, 6)
+
+
+# What is printed.
+
+
+def test_the_help_shows_every_option_in_80_columns(capsys):
+    for flag in ("-h", "-help", "--help"):
+        with pytest.raises(SystemExit) as raised:
+            parse_options(["-nonsense", flag], {})
+        assert raised.value.code == 0
+    text = capsys.readouterr().out
+
+    assert max(map(len, text.splitlines())) <= 80
+    assert all(f"\n  --{option.name}" in text for option in OPTIONS)
+    assert all(
+        f"(default: {option.default})" in " ".join(text.split())
+        for option in OPTIONS
+        if option.default and option.metavar
+    )
+
+
+def test_the_version_asks_for_nothing_else():
+    options = parse_options(["-version"], {})
+
+    assert options.version
+    assert options.targets == ()
+    assert faults_of("-version", "-xyzzy")[0] == "unknown option `-xyzzy`"
+
+
+def test_what_would_run_is_described_without_secrets(file):
+    text = describe(parse_options([f"-config={file(TWO)}", "-listen=[::1]:80", "-payload-size=3KiB"], {}))
+
+    monitor, quay, hub = text.split("\n\n")
+    assert "  listen       [::1]:80\n" in monitor
+    assert quay.startswith("target quay\n  repository            quay.io/acme/canary\n")
+    assert "  password              <secret>\n" in quay
+    assert "  run-test-every        10m\n" in quay
+    assert "  payload-size          3KiB\n" in hub
+    assert "password" not in hub
+    assert {line.split()[0] for line in quay.splitlines()[1:]} <= PER_TARGET
+    assert "own" not in text
+
+
+def test_importing_the_options_loads_neither_yaml_nor_a_parser():
+    program = "import sys, lib.options; print({'yaml', 'configargparse', 'durationpy', 'difflib'} & set(sys.modules))"
+
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)
+
+    assert run.stdout == "set()\n"
+
+
+# Whatever is given.
+
+values = st.sampled_from(
+    ["quay.io/acme/canary", "a/b", "", "-x", "2m", "0s", "9h", "1MiB", "3", "true", "yes", "4f83eba78c", "alpine:3",
+     ":80", "/", "/dev/null", "$CREDENTIALS_DIRECTORY/x", "--", "json", "auto", "\n", "\0", "é", "\udcff", "a" * 5000]
+) | st.text(max_size=8)  # fmt: skip
+names = st.sampled_from([*BY_NAME, "pasword", "name", "targets", "xyzzy"])
+secrets = st.sampled_from(["password", "pasword", "pass-word", "secret"])
+# Behind the bare name of another option, a stray word would be that option's value, and could be shown.
+words = st.one_of(
+    st.builds("-{}={}".format, names.filter(lambda name: name != "config"), values).map(lambda word: [word]),
+    st.builds("--{}".format, names).map(lambda word: [word]),
+    st.builds("-{}={}".format, secrets, st.just(PLANTED)).map(lambda word: [word]),
+    st.builds("--{}".format, secrets).map(lambda word: [word, PLANTED]),
+    st.just(["-once=true", PLANTED]),
+    values.map(lambda word: [word]),
+)
+variables = st.dictionaries(
+    names.filter(lambda name: name != "config").map(environment_name), values, max_size=4
+) | st.just({"REGISTRY_MONITOR_PASWORD": PLANTED})
+
+
+def options_or_faults(argv, env):
+    faults = ()
+    try:
+        options = parse_options(argv, env)
+    except OptionsError as error:
+        faults = error.faults
+    assert faults or options.targets or options.version
+    for fault in faults:
+        assert PLANTED not in fault
+        assert fault.isprintable()
+
+
+@given(st.lists(words, max_size=6).map(lambda groups: [*chain(*groups)]), variables)
+def test_any_command_line_and_environment_give_options_or_faults(argv, env):
+    options_or_faults(argv, env)
+
+
+scalars = values.filter(lambda text: "\udcff" not in text)
+nodes = st.recursive(scalars | st.just(PLANTED), lambda inner: st.lists(inner, max_size=3), max_leaves=4)
+sections = st.dictionaries(names, scalars, max_size=5)
+planted = st.dictionaries(secrets, st.just(PLANTED) | st.lists(st.just(PLANTED), max_size=2), max_size=2)
+mappings = st.builds(dict.__or__, sections, planted)
+
+
+@given(
+    st.builds(
+        dict.__or__, mappings, st.just({}) | st.fixed_dictionaries({"targets": st.lists(mappings | nodes) | nodes})
+    )
+)
+def test_any_mapping_in_a_file_gives_options_or_faults(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "fuzzed.yml"
+    path.write_text(yaml.safe_dump(content, allow_unicode=True))
+
+    options_or_faults([f"-config={path}"], {})
+
+
+@given(st.integers(0, 400), st.integers(0, 12), st.text("-:{}[]&*!|>'\"#%@`\n\t ,?x0\u2028\ufeff\x07", max_size=6))
+def test_any_damage_to_a_file_gives_options_or_faults(tmp_path_factory, start, length, put_in):
+    text = f"""repository: quay.io/acme/canary
+username: robot
+password: {PLANTED}
+targets:
+  - name: quay
+    password: "{PLANTED}"
+    pasword: '{PLANTED}'
+    secret: !{PLANTED} &{PLANTED} [{PLANTED}, *{PLANTED}]
+"""
+    path = tmp_path_factory.getbasetemp() / "damaged.yml"
+    path.write_text(text[:start] + put_in + text[start + length :])
+
+    options_or_faults([f"-config={path}"], {})
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_in_a_file_give_options_or_faults(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "bytes.yml"
+    path.write_bytes(content)
+
+    options_or_faults([f"-config={path}"], {})
