@@ -1,0 +1,181 @@
+"""Health: only what keeps the monitor from judging is a fault, and each fault goes away by itself."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from types import SimpleNamespace
+
+import pytest
+from examples import HandClock, a_target, eventually
+
+from lib.failure import Reason
+from lib.health import Health
+from lib.result import Outcome, Step, StepName
+from lib.schedule import WorkerState
+
+NO_DAEMON = "daemon: Cannot connect to the Docker daemon"
+
+
+@pytest.fixture
+def world():
+    """A daemon and workers that are well until a test says otherwise."""
+    return SimpleNamespace(daemon=None, asked=0, workers=[], clock=HandClock())
+
+
+@pytest.fixture
+def health(world):
+    def ask():
+        world.asked += 1
+        if isinstance(world.daemon, Exception):
+            raise world.daemon
+        return world.daemon
+
+    return Health(ask, lambda: world.workers, world.clock.monotonic)
+
+
+def worker(target, alive=True, cycle_started=None, fault=None):
+    return WorkerState(target, alive, cycle_started, fault)
+
+
+def ok(step):
+    return Step(step, Outcome.OK, 0.1)
+
+
+# The daemon.
+
+
+def test_before_the_first_answer_nobody_can_judge(health):
+    assert health.faults == ("the docker daemon has not been asked yet",)
+
+
+def test_a_daemon_that_answers_is_no_fault(health):
+    health.ask()
+    assert health.faults == ()
+
+
+def test_a_daemon_that_is_gone_is_one_until_it_is_back(health, world, caplog):
+    caplog.set_level(logging.INFO)
+    world.daemon = NO_DAEMON
+    health.ask()
+    health.ask()
+    assert health.faults == (NO_DAEMON,)
+    world.daemon = None
+    health.ask()
+    assert health.faults == ()
+    assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
+
+
+def test_what_breaks_the_question_is_told_too(health, world):
+    world.daemon = RuntimeError("no more threads")
+    health.ask()
+    assert health.faults == ("the docker daemon could not be asked: RuntimeError: no more threads",)
+
+
+def test_a_step_that_succeeded_spares_the_question(health, world):
+    health.step_finished(a_target(), ok(StepName.PUSH))
+    world.clock.advance(9.0)
+    health.ask()
+    assert (health.faults, world.asked) == ((), 0)
+    world.clock.advance(1.0)
+    health.ask()
+    assert world.asked == 1
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        ok(StepName.LOGIN),  # newer clients log in without the daemon
+        Step(StepName.PULL, Outcome.SKIPPED, 0.1),
+        Step(StepName.PULL, Outcome.FAILED, 0.1, Reason.DAEMON, Reason.DAEMON.scope, "gone"),
+    ],
+)
+def test_other_steps_prove_no_daemon(health, step):
+    health.step_finished(a_target(), step)
+    assert health.faults == ("the docker daemon has not been asked yet",)
+
+
+def test_a_step_that_succeeded_ends_the_fault(health, world):
+    world.daemon = NO_DAEMON
+    health.ask()
+    health.step_finished(a_target(), ok(StepName.PULL))
+    assert health.faults == ()
+
+
+def test_an_answer_does_not_stand_for_ever(health, world):
+    health.ask()
+    world.clock.advance(61.0)
+    assert health.faults == ("the docker daemon has not answered for 61 s",)
+
+
+def test_it_asks_in_the_background_until_it_is_stopped(health, world):
+    health.start()
+    eventually(lambda: world.asked == 1)
+    health.stop()
+    health._thread.join(10)
+    assert not health._thread.is_alive()
+
+
+# The workers.
+
+
+@pytest.fixture
+def asked(health):
+    """The same, with a daemon that has answered."""
+    health.ask()
+    return health
+
+
+def test_workers_that_wait_or_run_within_their_deadlines_are_well(asked, world):
+    world.workers = [
+        worker(a_target("a")),
+        worker(a_target("b", cycle_timeout=5.0), cycle_started=world.clock.now - 60),
+    ]
+    assert asked.faults == ()
+
+
+def test_a_dead_worker_is_a_fault(asked, world):
+    world.workers = [worker(a_target("a")), worker(a_target("quay"), alive=False)]
+    assert asked.faults == ("worker of quay: its thread has died",)
+
+
+def test_a_cycle_that_broke_off_is_a_fault(asked, world):
+    world.workers = [worker(a_target(), fault="worker of quay: its last cycle broke off: KeyError: 'layer'")]
+    assert asked.faults == ("worker of quay: its last cycle broke off: KeyError: 'layer'",)
+
+
+def test_a_worker_past_its_deadlines_is_stuck_until_a_step_is_seen(asked, world):
+    target = a_target(cycle_timeout=100.0)
+    world.workers = [worker(target, cycle_started=world.clock.now)]
+    world.clock.advance(161.0)
+    asked.ask()
+    assert asked.faults == ("worker of quay: stuck, no sign of it for 161 s",)
+    asked.step_started(target, StepName.RMI)
+    assert asked.faults == ()
+    world.clock.advance(161.0)
+    asked.step_finished(target, ok(StepName.RMI))
+    assert asked.faults == ()
+
+
+def test_steps_of_an_earlier_cycle_are_no_sign_of_this_one(asked, world):
+    target = a_target(cycle_timeout=100.0)
+    asked.step_started(target, StepName.PULL)
+    world.clock.advance(1000.0)
+    asked.ask()
+    world.workers = [worker(target, cycle_started=world.clock.now)]
+    assert asked.faults == ()
+
+
+def test_it_may_be_asked_by_many_while_it_changes(asked, world):
+    world.workers = [worker(a_target(f"t{number}"), cycle_started=world.clock.now) for number in range(100)]
+
+    def observe():
+        for state in world.workers:
+            asked.step_started(state.target, StepName.PULL)
+
+    observers = [threading.Thread(target=observe) for _ in range(4)]
+    for thread in observers:
+        thread.start()
+    assert all(asked.faults == () for _ in range(20))
+    for thread in observers:
+        thread.join(10)

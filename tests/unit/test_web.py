@@ -1,0 +1,386 @@
+"""Web: what each path answers, over real sockets, whatever the client does."""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import json
+import logging
+import socket
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import pytest
+from examples import HandClock, a_failed_cycle, a_target, an_up_cycle
+
+from lib import web
+from lib.health import Health
+from lib.history import History
+from lib.metrics import Metrics
+from lib.reference import parse_reference
+from lib.web import ListenError, Pages, start_web
+
+TARGETS = (a_target("quay"), a_target("docker.io/acme/canary", reference="docker.io/acme/canary"))
+
+
+@pytest.fixture
+def world():
+    """What there is to read: two targets without a verdict, and a daemon that answers."""
+    clock = HandClock()
+    history = History("instance", clock.monotonic)
+    history.replace(TARGETS)
+    health = Health(lambda: None, tuple, clock.monotonic)
+    health.ask()
+    metrics = Metrics("1.2.3", lambda: not health.faults)
+    metrics.replace(TARGETS)
+    return SimpleNamespace(clock=clock, history=history, health=health, metrics=metrics)
+
+
+@pytest.fixture(scope="module")
+def closing():
+    """What closes servers side by side: each takes half a second."""
+    with ThreadPoolExecutor() as pool:
+        yield pool
+
+
+@pytest.fixture
+def serve(world, closing):
+    started = []
+
+    def start(host="127.0.0.1", port=0):
+        pages = Pages(lambda: TARGETS, world.history, world.health, world.metrics)
+        started.append(start_web((host, port), pages))
+        return started[-1]
+
+    yield start
+    for one in started:
+        closing.submit(one.close)
+
+
+@pytest.fixture
+def ask(serve):
+    """Ask the server for a path, and return status, headers and body."""
+    port = serve().port
+
+    def ask(path, method="GET", **headers):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        try:
+            connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+            answer = connection.getresponse()
+            return SimpleNamespace(status=answer.status, headers=answer.headers, body=answer.read())
+        finally:
+            connection.close()
+
+    return ask
+
+
+def record_all_up(world):
+    for target in TARGETS:
+        world.history.record(an_up_cycle(target.name))
+
+
+# What the paths answer.
+
+
+def test_status_is_503_until_every_target_is_up(ask, world):
+    assert ask("/status").status == 503
+    world.history.record(an_up_cycle("quay"))
+    assert ask("/status").status == 503
+    record_all_up(world)
+    answer = ask("/status")
+    assert answer.status == 200
+    first, *lines = answer.body.decode().splitlines()
+    assert first == "true"
+    assert [line.split(": ")[0] for line in lines] == ["quay", "docker.io/acme/canary"]
+
+
+def test_status_names_what_failed(ask, world):
+    record_all_up(world)
+    world.history.record(a_failed_cycle(target="quay"))
+    answer = ask("/status")
+    assert answer.status == 503
+    assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+    first, quay, _ = answer.body.decode().splitlines()
+    assert first == "false"
+    assert quay.endswith(", push: server_error (registry): received unexpected HTTP status: 503 Service Unavailable")
+
+
+def test_status_is_503_when_stale(ask, world):
+    record_all_up(world)
+    world.clock.advance(421.0)
+    answer = ask("/status")
+    assert answer.status == 503
+    assert b"stale: the last cycle ended 7m1s ago" in answer.body
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/status?target=quay", 200),
+        ("/status?target=docker.io/acme/canary", 503),
+        ("/status?target=docker.io%2Facme%2Fcanary", 503),
+        ("/status?target=quay&target=docker.io/acme/canary", 503),
+        ("/status?target=nobody", 404),
+        ("/status?target=", 404),
+        ("/status?target=quay&target=nobody&format=json", 404),
+    ],
+)
+def test_status_of_one_target(ask, world, path, status):
+    world.history.record(an_up_cycle("quay"))
+    world.history.record(a_failed_cycle(target="docker.io/acme/canary"))
+    assert ask(path).status == status
+
+
+@pytest.mark.parametrize("accept", [None, "application/json", "text/html, application/json;q=0.9"])
+def test_status_as_json(ask, world, accept):
+    world.history.record(a_failed_cycle(target="quay"))
+    answer = ask("/status", Accept=accept) if accept else ask("/status?format=json")
+    assert answer.status == 503
+    assert answer.headers["Content-Type"] == "application/json"
+    shape = json.loads(answer.body)
+    assert not shape["ok"]
+    assert [target["target"] for target in shape["targets"]] == ["quay", "docker.io/acme/canary"]
+    assert shape["targets"][0]["last_cycle"] == a_failed_cycle(target="quay").to_dict()
+    assert shape["targets"][1]["last_cycle"] is None
+
+
+def test_the_format_in_the_url_outweighs_the_header(ask):
+    assert ask("/health?format=text", Accept="application/json").body == b"true\n"
+
+
+def test_health_names_each_fault(ask, world):
+    assert (ask("/health").status, ask("/health").body) == (200, b"true\n")
+    assert json.loads(ask("/health?format=json").body) == {"ok": True, "faults": []}
+    world.clock.advance(100.0)
+    fault = "the docker daemon has not answered for 100 s"
+    answer = ask("/health")
+    assert (answer.status, answer.body.decode()) == (503, f"false\n{fault}\n")
+    answer = ask("/health?format=json")
+    assert (answer.status, json.loads(answer.body)) == (503, {"ok": False, "faults": [fault]})
+
+
+def test_registry_failures_never_change_health(ask, world):
+    world.history.record(a_failed_cycle(target="quay"))
+    assert ask("/health").status == 200
+
+
+def test_metrics_in_the_format_that_is_asked_for(ask):
+    text = ask("/metrics")
+    assert text.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    assert b"\nmonitor_success 0.0\n" in text.body
+    openmetrics = ask("/metrics", Accept="application/openmetrics-text; version=1.0.0", Accept_Encoding="gzip")
+    assert openmetrics.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert gzip.decompress(openmetrics.body).endswith(b"# EOF\n")
+
+
+def test_metrics_can_be_chosen_by_name(ask):
+    answer = ask("/metrics?name[]=registry_monitor_targets")
+    assert answer.status == 200
+    assert [line for line in answer.body.decode().splitlines() if not line.startswith("#")] == [
+        "registry_monitor_targets 2.0"
+    ]
+
+
+def test_the_index_names_the_rest(ask):
+    answer = ask("/")
+    assert answer.status == 200
+    assert all(path in answer.body for path in (b"/status", b"/health", b"/metrics"))
+
+
+# What all answers have.
+
+
+@pytest.mark.parametrize("path", ["/", "/status", "/health", "/metrics", "/metrics?name[]=up", "/nothing"])
+def test_no_answer_is_cached_or_guessed_at_or_names_versions(ask, path):
+    headers = ask(path).headers
+    assert headers["Cache-Control"] == "no-store"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Server"] == "registry-monitor"
+
+
+@pytest.mark.parametrize("path", ["/", "/status", "/status?format=json", "/health", "/metrics?name[]=monitor_success"])
+def test_head_is_get_without_a_body(ask, path):
+    get, head = ask(path), ask(path, method="HEAD")
+    assert (head.status, head.body) == (get.status, b"")
+    assert abs(int(head.headers["Content-Length"]) - len(get.body)) < 20  # ages differ
+    assert head.headers["Content-Type"] == get.headers["Content-Type"]
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "BREW"])
+@pytest.mark.parametrize("path", ["/", "/status", "/health", "/metrics"])
+def test_other_methods_are_refused(ask, method, path):
+    answer = ask(path, method=method)
+    assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD")
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/status/", "/statusx", "/../etc/passwd", "/favicon.ico"])
+def test_other_paths_are_not_found(ask, path):
+    assert ask(path).status == 404
+
+
+def test_too_many_parameters_are_refused(ask):
+    assert ask("/status?" + "&".join(["target=quay"] * 101)).status == 400
+
+
+def test_a_fault_in_an_answer_is_logged_and_tells_a_stranger_nothing(ask, world, monkeypatch, caplog, capfd):
+    def broken(_):
+        raise RuntimeError("s3cr3t")
+
+    monkeypatch.setattr(world.history, "standing", broken)
+    answer = ask("/status")
+    assert (answer.status, answer.body) == (500, b"this is a fault in the monitor itself\n")
+    assert ask("/health").status == 200
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert capfd.readouterr().err == ""
+
+
+# Clients that are slow, idle, broken or gone.
+
+
+def raw(port, request):
+    """Send bytes, and return all that is answered."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(request)
+        answer = b""
+        while chunk := connection.recv(65536):
+            answer += chunk
+        return answer
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET /" + b"a" * 70000 + b" HTTP/1.1\r\n\r\n", b"414"),
+        (b"GET / HTTP/9\r\n\r\n", b"400"),
+        (b"nonsense\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 200 + b"\r\n", b"431"),
+        (b"GET / HTTP/1.1\r\nX: " + b"y" * 70000 + b"\r\n\r\n", b"431"),
+        (b"GET /%zz%00 HTTP/1.1\r\n\r\n", b"404"),
+    ],
+)
+def test_broken_requests_get_their_4xx(serve, capfd, request_, status):
+    answer = raw(serve().port, request_)
+    assert status in answer.split(b"\r\n")[0] or status in answer  # to what is no HTTP, only a page is answered
+    assert b"Python" not in answer
+    assert b"WSGIServer" not in answer
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("query", [b"", b"?name[]=monitor_success"])
+def test_a_folded_header_puts_no_line_into_the_answer(serve, query):
+    request = (
+        b"GET /metrics" + query + b" HTTP/1.0\r\nAccept: application/openmetrics-text; version=2.\r\n X-Mine: 1\r\n\r\n"
+    )
+    head = raw(serve().port, request).split(b"\r\n\r\n")[0]
+    assert b"200 OK" in head
+    assert not [line for line in head.split(b"\r\n") if line.strip().startswith(b"X-Mine")]
+
+
+def test_clients_have_ten_seconds_and_a_thousand_may_wait(serve):
+    assert web._RequestHandler.timeout == 10.0
+    listening = serve()._server.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
+    assert int.from_bytes(listening[28:32], sys.byteorder) == 1024  # tcpi_sacked: of a listening socket its backlog
+
+
+def test_idle_clients_stop_nobody_and_are_left_in_silence(serve, monkeypatch, capfd, caplog):
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setattr(web._RequestHandler, "timeout", 0.3)
+    port = serve().port
+    idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(100)]
+    begun = time.monotonic()
+    assert b"200 OK" in raw(port, b"GET /health HTTP/1.0\r\n\r\n")
+    assert time.monotonic() - begun < 1.0
+    for connection in idle:
+        connection.settimeout(10)
+        assert connection.recv(1) == b""  # the server has hung up
+        connection.close()
+    assert capfd.readouterr().err == ""
+
+
+def test_a_client_that_is_gone_leaves_no_traceback(serve, world, capfd):
+    port = serve().port
+    world.metrics.replace([a_target(f"t{number}") for number in range(300)])
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")  # a reset, not a farewell
+            connection.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+            connection.recv(10)
+    assert b"200 OK" in raw(port, b"GET /health HTTP/1.0\r\n\r\n")
+    for thread in threading.enumerate():
+        if thread.name.startswith("Thread-") and "process_request" in thread.name:
+            thread.join(10)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_client_that_reads_nothing_is_left(serve, world, monkeypatch, capfd):
+    monkeypatch.setattr(web._RequestHandler, "timeout", 0.2)
+    world.metrics.replace([a_target(f"t{number}") for number in range(500)])
+    port = serve().port
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        connection.recv(1)
+        for thread in threading.enumerate():
+            if "process_request" in thread.name:
+                thread.join(10)
+                assert not thread.is_alive()
+    assert capfd.readouterr().err == ""
+
+
+# Where it listens.
+
+
+def test_an_address_in_use_is_told_in_a_sentence(serve):
+    port = serve().port
+    with pytest.raises(ListenError, match=rf"^can't listen on 127\.0\.0\.1:{port}: Address already in use$"):
+        serve(port=port)
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "nowhere.invalid"])
+def test_an_address_that_is_not_ours_is_told_in_a_sentence(serve, host):
+    with pytest.raises(ListenError, match=rf"^can't listen on {host}:8000: \S"):
+        serve(host=host, port=8000)
+
+
+def test_all_interfaces_are_those_of_both_families(serve):
+    port = serve(host="").port
+    assert b"200 OK" in raw(port, b"GET /health HTTP/1.0\r\n\r\n")
+    if web._all_interfaces() == "::":
+        with socket.create_connection(("::1", port), timeout=10) as connection:
+            connection.sendall(b"GET /health HTTP/1.0\r\n\r\n")
+            assert b"200 OK" in connection.recv(65536)
+
+
+def test_without_ipv6_all_interfaces_are_those_of_ipv4(monkeypatch):
+    def no_ipv6(*_):
+        raise OSError(97, "Address family not supported by protocol")
+
+    monkeypatch.setattr(web.socket, "socket", no_ipv6)
+    assert web._all_interfaces() == "0.0.0.0"
+
+
+def test_it_listens_on_an_ipv6_address(serve):
+    if web._all_interfaces() != "::":
+        with pytest.raises(ListenError, match=r"\[::1\]"):
+            serve(host="::1")
+        return
+    with socket.create_connection(("::1", serve(host="::1").port), timeout=10) as connection:
+        connection.sendall(b"GET /health HTTP/1.0\r\n\r\n")
+        assert b"200 OK" in connection.recv(65536)
+
+
+def test_it_listens_no_more_once_closed(serve):
+    one = serve()
+    one.close()
+    with pytest.raises(ConnectionRefusedError):
+        raw(one.port, b"GET / HTTP/1.0\r\n\r\n")
+
+
+def test_it_names_the_targets_as_they_are_now(ask, monkeypatch):
+    """The list is asked for at each request, so that a reload shows at once."""
+    reference = parse_reference("quay.io/acme/new")
+    assert ask("/status?target=new").status == 404
+    monkeypatch.setattr("test_web.TARGETS", (a_target("new", reference=str(reference)),))
+    assert ask("/status?target=new").status == 503
