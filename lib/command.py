@@ -10,6 +10,7 @@ process only and falsifies the time; and with the last part of its output kept, 
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import shutil
@@ -21,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import IO, Protocol, cast
 
 import sh
 
@@ -30,13 +31,16 @@ from lib.secret import Secret
 #: At INFO `sh` logs every argv, at DEBUG the first bytes of standard input.
 logging.getLogger("sh").setLevel(logging.WARNING)
 
-#: How many characters are kept of each output stream: enough for the description of an image with a hundred layers.
-TAIL_LENGTH = 256 * 1024
+#: What is kept of each output stream: enough for the description of an image with a hundred layers.
+TAIL_BYTES = 256 * 1024
 
 #: How long a process group has to end after SIGTERM before it gets SIGKILL.
 GRACE_SECONDS = 1.0
 
 _CHUNK_BYTES = 64 * 1024
+
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
 
 
 class Ending(StrEnum):
@@ -167,15 +171,15 @@ class _Running:
                 self._sh = sh.Command(path)(
                     *arguments,
                     _in=empty if stdin is None else stdin.reveal().encode(),
-                    _out=self._stdout.write,
-                    _err=self._stderr.write,
-                    _decode_errors="replace",
+                    _out=cast("IO[bytes]", self._stdout),
+                    _err=cast("IO[bytes]", self._stderr),
                     _out_bufsize=_CHUNK_BYTES,
                     _err_bufsize=_CHUNK_BYTES,
                     _env=dict(self.command.env),
                     _bg=True,
                     _bg_exc=False,
                     _new_session=True,
+                    _preexec_fn=_die_with_monitor,
                     _tty_out=False,
                     _no_pipe=True,
                     _no_out=True,
@@ -185,9 +189,12 @@ class _Running:
                 )
         except sh.CommandNotFound:
             raise CommandError(f"{program}: not found") from None
-        except (sh.ForkException, OSError) as error:
-            # The original exception holds the whole argv, and a traceback of the child.
+        except sh.ForkException as error:
+            _close_what_sh_leaves(error)
+            # The original exception holds a traceback of the child, and with it the whole argv.
             raise CommandError(f"{program}: could not be started: {_last_words(error)}") from None
+        except OSError as error:
+            raise CommandError(f"{program}: could not be started: {error.strerror or error}") from None
         self._deadline = threading.Timer(self.command.deadline, self.end, [Ending.DEADLINE])
         self._deadline.daemon = True
         self._deadline.start()
@@ -200,6 +207,8 @@ class _Running:
             os.waitid(os.P_PID, self._sh.pid, os.WEXITED | os.WNOWAIT)
         seconds = time.monotonic() - self._started
         self._deadline.cancel()
+        # Nothing that it started outlives it, nor keeps its output open, for whose end `sh` would wait.
+        self._signal(signal.SIGKILL)
         self._sh.wait()
         return Completed(
             exit_code=self._sh.exit_code,
@@ -218,7 +227,6 @@ class _Running:
         last.start()
 
     def _signal(self, number: signal.Signals) -> None:
-        # The group outlives its leader where a child of docker's (a plugin, a credential helper) hangs.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._sh.pgid, number)
 
@@ -228,31 +236,56 @@ _EVERY_CODE = tuple(range(-255, 256))
 
 
 class _Tail:
-    """The last part of what a process prints."""
+    """The last part of what a process prints: a file to `sh`."""
 
     def __init__(self) -> None:
-        self._chunks: deque[str] = deque()
+        self._chunks: deque[bytes] = deque()
         self._length = 0
 
-    def write(self, chunk: str) -> None:
+    def write(self, chunk: bytes) -> None:
         self._chunks.append(chunk)
         self._length += len(chunk)
-        while self._length - len(self._chunks[0]) >= TAIL_LENGTH:
+        while self._length - len(self._chunks[0]) >= TAIL_BYTES:
             self._length -= len(self._chunks.popleft())
 
     def __str__(self) -> str:
-        return "".join(self._chunks)[-TAIL_LENGTH:]
+        return b"".join(self._chunks)[-TAIL_BYTES:].decode(errors="replace")
+
+
+def _die_with_monitor() -> None:
+    """Have the kernel end the process that calls this when the thread that forked it is gone (prctl(2)).
+
+    After a `kill -9` of the monitor its docker would go on, and leave images after the next start has cleaned up.
+    """
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _find(program: str, env: Mapping[str, str]) -> str:
     """Given a program's name or path, return its path. Raise CommandError where there is none to run."""
-    path = shutil.which(program, path=env.get("PATH"))
+    search_path = env.get("PATH", "")
+    path = shutil.which(program, path=search_path)
     if path is not None:
         return path
-    if shutil.which(program, mode=os.F_OK, path=env.get("PATH")) is not None:
+    if shutil.which(program, mode=os.F_OK, path=search_path) is not None:
         raise CommandError(f"{program}: not executable by this user")
-    where = "" if os.sep in program else f" on PATH ({env.get('PATH', 'which is empty')})"
+    where = "" if os.sep in program else f" on PATH ({search_path or 'which is empty'})"
     raise CommandError(f"{program}: not found{where}")
+
+
+def _close_what_sh_leaves(error: sh.ForkException) -> None:
+    """Given how a program could not be executed, close the pipes and reap the child that `sh` 2.4 then forgets."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    if traceback is None:
+        return
+    left = traceback.tb_frame.f_locals
+    child = left["self"]
+    pipes = (left["session_pipe_read"], left["session_pipe_write"], child._stdout_parent_fd, child._stderr_parent_fd)  # noqa: SLF001
+    for pipe in (*pipes, child._stdin_parent_fd):  # noqa: SLF001  nothing else knows them
+        if pipe is not None:
+            os.close(pipe)
+    os.waitpid(child.pid, 0)
 
 
 def _last_words(error: Exception) -> str:

@@ -261,6 +261,8 @@ class Docker:
 
     def _failed(self, verb: str, completed: Completed) -> DockerError:
         if completed.ending is Ending.DEADLINE:
+            # What it says once it was told to end is about that, and can blame what is not to blame.
+            completed = replace(completed, stderr="")
             failure = Failure(Reason.TIMEOUT, _last_words(verb, completed))
         else:
             failure = classify(verb, completed.exit_code, completed.stdout, completed.stderr)
@@ -292,7 +294,7 @@ def _last_lines(completed: Completed) -> tuple[str, ...]:
 def _last_words(verb: str, completed: Completed) -> str:
     last = next(reversed(_last_lines(completed)), None)
     said = f"the last it printed: {last}" if last else "it printed nothing"
-    return f"docker {verb} did not end within its deadline of {completed.seconds:.1f} s; {said}"
+    return f"docker {verb} passed its deadline, and was ended after {completed.seconds:.1f} s; {said}"
 
 
 def _count_retries(text: str) -> int:

@@ -84,9 +84,8 @@ def _current_context(env: Mapping[str, str]) -> str | None:
     """Return the name of the user's current Docker context, None for the default one; in docker's own order."""
     if env.get("DOCKER_HOST"):
         return None
-    if env.get("DOCKER_CONTEXT"):
-        context = env["DOCKER_CONTEXT"]
-    else:
+    context: Any = env.get("DOCKER_CONTEXT")
+    if not context:
         folder = Path(env.get("DOCKER_CONFIG") or Path(env.get("HOME", "/")) / ".docker")
         try:
             config = json.loads((folder / "config.json").read_text())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,9 @@ _log = logging.getLogger(__name__)
 
 #: Deadline of each command that is no step.
 UPKEEP_SECONDS = 20.0
+
+#: How often leftovers are looked for where nothing calls for it.
+_SWEEP_EVERY_SECONDS = 3600.0
 
 #: An image of an instance that nobody knows (another container's, say) is a leftover once no cycle can need it.
 _ABANDONED_AFTER = timedelta(hours=2)
@@ -46,6 +50,7 @@ class Housekeeping:
         self._waiting = f"registry-monitor-held/{hashlib.sha256(self.reference.encode()).hexdigest()[:16]}:held"
         self._held = False
         self._unclean = True  # until a first look says otherwise: an instance before this one may have died
+        self._swept = 0.0
 
     def prepare(self, docker: Docker) -> None:
         """Make the test image's name free, and remove what is left of earlier cycles. Raise DockerError."""
@@ -57,9 +62,8 @@ class Housekeeping:
                 self._held = True
             else:
                 self._unclean = True
-        if self._unclean:
+        if self._unclean or time.monotonic() - self._swept > _SWEEP_EVERY_SECONDS:
             self._sweep(docker)
-            self._unclean = False
 
     def remove_test_image(self, docker: Docker) -> None:
         """Take the test image's name away, and its image with its last name; what stays is left to `restore()`."""
@@ -84,7 +88,6 @@ class Housekeeping:
         try:
             if self._unclean:
                 self._sweep(docker)
-                self._unclean = False
             if self._held:
                 docker.tag(self._waiting, self.reference, UPKEEP_SECONDS)
                 docker.rmi((self._waiting,), UPKEEP_SECONDS)
@@ -99,11 +102,10 @@ class Housekeeping:
     def _sweep(self, docker: Docker) -> None:
         """Remove every image of this target that this process made, and those of dead instances. Raise DockerError."""
         ids = docker.images_with({INSTANCE_LABEL: None}, UPKEEP_SECONDS)
-        if not ids:
-            return
-        images = docker.find(ids, UPKEEP_SECONDS).values()
-        leftovers = [image for image in images if self._is_leftover(image)]
-        remove_images(docker, leftovers)
+        images = docker.find(ids, UPKEEP_SECONDS).values() if ids else ()
+        remove_images(docker, [image for image in images if self._is_leftover(image)])
+        self._unclean = False
+        self._swept = time.monotonic()
 
     def _is_leftover(self, image: Image) -> bool:
         labels = Labels.from_dict(image.labels)

@@ -38,6 +38,24 @@ class Observer(Protocol):
         """A step has come to its end."""
 
 
+class Observers:
+    """Several observers as one."""
+
+    def __init__(self, *observers: Observer) -> None:
+        """Given them."""
+        self._observers = observers
+
+    def step_started(self, target: Target, step: StepName) -> None:
+        """Tell them all."""
+        for observer in self._observers:
+            observer.step_started(target, step)
+
+    def step_finished(self, target: Target, step: Step) -> None:
+        """Tell them all."""
+        for observer in self._observers:
+            observer.step_finished(target, step)
+
+
 class StepFailed(Exception):  # noqa: N818  it ends a cycle, and never leaves it
     """A step failed, and is noted."""
 

@@ -1,0 +1,118 @@
+"""Can we judge: the docker CLI is there, its daemon answers, and every worker is alive and within its deadlines.
+
+What a registry does never changes that.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+from lib.result import Outcome, Step, StepName
+from lib.schedule import WorkerState
+from lib.target import Target
+
+_log = logging.getLogger(__name__)
+
+#: How often the daemon is asked whether it is there, unless a docker command has just shown that it is.
+ASK_EVERY_SECONDS = 10.0
+
+#: How long an answer stands: longer than a question and the pause after it can take.
+_ANSWER_STANDS_SECONDS = 60.0
+
+#: What a cycle may take between two steps beyond its deadlines: asking the daemon, and cleaning up.
+GRACE_SECONDS = 60.0
+
+
+class Health:
+    """Whether the monitor can judge. It observes the cycles, and recovers by itself."""
+
+    def __init__(
+        self,
+        ask_daemon: Callable[[], str | None],
+        workers: Callable[[], Iterable[WorkerState]],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Given what asks the daemon and returns what is wrong (None: nothing), and what tells how the workers get on.
+
+        `monotonic` is the clock in seconds by which the workers' cycles are stamped.
+        """
+        self._ask_daemon = ask_daemon
+        self._workers = workers
+        self._monotonic = monotonic
+        self._daemon_fault: str | None = None
+        self._answered: float | None = None
+        self._progress: dict[str, float] = {}
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._ask_again_and_again, name="health", daemon=True)
+
+    def start(self) -> None:
+        """Ask the daemon now and then in the background."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask no more."""
+        self._stopped.set()
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What keeps the monitor from judging, in words for an operator; empty where nothing does."""
+        now = self._monotonic()
+        return (*self._daemon_faults(now), *self._worker_faults(now))
+
+    def step_started(self, target: Target, step: StepName) -> None:  # noqa: ARG002  an observer is told of both
+        """Note that a worker gets on."""
+        self._progress[target.name] = self._monotonic()
+
+    def step_finished(self, target: Target, step: Step) -> None:
+        """Note that a worker gets on, and, where its command succeeded, that the daemon has answered."""
+        self._progress[target.name] = self._monotonic()
+        # A login is no sign of a daemon: newer clients do it by themselves.
+        if step.outcome is Outcome.OK and step.name is not StepName.LOGIN:
+            self._note_answer(None)
+
+    def ask(self) -> None:
+        """Ask the daemon, unless it has just shown that it is there."""
+        answered = self._answered
+        if answered is not None and not self._daemon_fault and self._monotonic() - answered < ASK_EVERY_SECONDS:
+            return
+        try:
+            fault = self._ask_daemon()
+        except Exception as error:  # noqa: BLE001  nobody else would notice that it is never asked again
+            fault = f"the docker daemon could not be asked: {type(error).__name__}: {error}"
+        self._note_answer(fault)
+
+    def _ask_again_and_again(self) -> None:
+        self.ask()
+        while not self._stopped.wait(ASK_EVERY_SECONDS):
+            self.ask()
+
+    def _note_answer(self, fault: str | None) -> None:
+        before, self._daemon_fault = self._daemon_fault, fault
+        self._answered = self._monotonic()
+        if fault and fault != before:
+            _log.error("docker can't be used", extra={"detail": fault})
+        elif before and not fault:
+            _log.info("docker can be used again")
+
+    def _daemon_faults(self, now: float) -> Iterable[str]:
+        if self._answered is None:
+            yield "the docker daemon has not been asked yet"
+        elif self._daemon_fault:
+            yield self._daemon_fault
+        elif now - self._answered > _ANSWER_STANDS_SECONDS:
+            yield f"the docker daemon has not answered for {now - self._answered:.0f} s"
+
+    def _worker_faults(self, now: float) -> Iterable[str]:
+        for worker in self._workers():
+            target = worker.target
+            if not worker.alive:
+                yield f"worker of {target.name}: its thread has died"
+            elif worker.cycle_started is not None:
+                seen = max(worker.cycle_started, self._progress.get(target.name, worker.cycle_started))
+                if now - seen > target.cycle_timeout + GRACE_SECONDS:
+                    yield f"worker of {target.name}: stuck, no sign of it for {now - seen:.0f} s"
+            if worker.fault:
+                yield worker.fault

@@ -1,0 +1,105 @@
+"""The log: one line an event, as key=value or as JSON, to standard error.
+
+A record's `extra` fields are the event's. No traceback is ever written: it can hold what must not be told.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from lib.failure import ADVICE, Verdict
+from lib.result import Cycle, rfc3339
+
+_LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warn": logging.WARNING,
+    "error": logging.ERROR,
+    "fatal": logging.CRITICAL,
+    "panic": logging.CRITICAL,
+}
+_NAMES = {
+    logging.DEBUG: "debug",
+    logging.INFO: "info",
+    logging.WARNING: "warn",
+    logging.ERROR: "error",
+    logging.CRITICAL: "fatal",
+}
+
+#: What every record has; all else that one has are the fields of its event.
+_NO_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+
+_BARE = re.compile(r"[^\s\"=\\]+")
+
+_log = logging.getLogger(__name__)
+
+
+def setup_logging(level: str, log_format: str, stream: TextIO | None = None) -> None:
+    """Log events from a level on.
+
+    Given the level (debug, info, warn, error, fatal, panic), the format (`text` or `json`), and where to write
+    (standard error by default). A stream that takes no more is no reason to end.
+    """
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
+    handler.setLevel(_LEVELS[level])
+    logging.basicConfig(level=_LEVELS[level], handlers=[handler], force=True)
+    logging.raiseExceptions = False
+
+
+def log_cycle(cycle: Cycle) -> None:
+    """Given a finished cycle, log what it says: of a failure what it was, what to do, and docker's last lines."""
+    fields: dict[str, Any] = {"target": cycle.target, "verdict": cycle.verdict, "seconds": round(cycle.seconds, 3)}
+    if cycle.verdict is Verdict.UP:
+        _log.info("cycle finished", extra=fields)
+        return
+    failed = cycle.failed
+    if failed is not None:
+        fields |= {"step": failed.name, "reason": failed.reason, "scope": failed.scope, "detail": failed.detail}
+        if failed.reason is not None:
+            fields["advice"] = ADVICE[failed.reason]
+        if failed.output:
+            fields["output"] = "\n".join(failed.output)
+    _log.warning("cycle failed", extra=fields)
+
+
+class TextFormatter(logging.Formatter):
+    """Writes key=value pairs, each value quoted as in JSON where it has to be."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Given an event, return its line."""
+        return " ".join(f"{key}={_quoted(value)}" for key, value in _event(record).items())
+
+
+class JsonFormatter(logging.Formatter):
+    """Writes an object."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Given an event, return its line."""
+        return json.dumps(_event(record), default=str)
+
+
+def _event(record: logging.LogRecord) -> Mapping[str, Any]:
+    event: dict[str, Any] = {
+        "time": rfc3339(datetime.fromtimestamp(record.created, UTC)),
+        "level": _NAMES.get(record.levelno, record.levelname.lower()),
+        "msg": record.getMessage(),
+    }
+    event |= {key: value for key, value in vars(record).items() if key not in _NO_FIELDS and value is not None}
+    if record.exc_info and record.exc_info[0] is not None:
+        event["error"] = record.exc_info[0].__name__
+    return event
+
+
+def _quoted(value: Any) -> str:
+    text = str(value)
+    if _BARE.fullmatch(text) and text.isprintable():
+        return text
+    # In ASCII where a character could move a terminal's cursor or hide in it.
+    return json.dumps(text, ensure_ascii=not text.replace("\n", "").isprintable())

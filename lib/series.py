@@ -1,0 +1,213 @@
+"""Series: the numbers of one target, packed into a row, and what each of them is called.
+
+A target has about two hundred series, most of them buckets. prometheus_client takes 17 µs to write one of them, so a
+thousand targets would take it three seconds a scrape. Here it writes each kind of line once, with a mark where the
+target's name and the number belong, and every scrape fills them in: the same bytes, more than ten times as fast.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
+from prometheus_client.utils import floatToGoString
+
+#: Upper bounds in seconds: a small push takes tenths, docker's own retries take 50, the longest deadline is an hour.
+BUCKETS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0, 120.0, 300.0, 3600.0, float("inf"))
+
+#: Stands for a target's name in a template. Names are printable, and so never hold it.
+_NAME_MARK = "\ue000"
+
+#: How many templates are kept of a layout: those of a few formats.
+_MOST_TEMPLATES = 100
+
+#: Ends a whole answer in the OpenMetrics format.
+_END = "# EOF"
+
+_text = lru_cache(maxsize=4096)(floatToGoString)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Family:
+    """One metric, all of whose series are known as soon as a target is.
+
+    Attributes:
+        name: its name, without the suffixes of a counter or histogram.
+        type: `counter`, `gauge` or `histogram`.
+        help: what it says.
+    """
+
+    name: str
+    type: str
+    help: str
+
+    def metric(self, samples: Iterable[Sample]) -> Metric:
+        """Given samples, return them as prometheus_client's metric."""
+        metric = Metric(self.name, self.help, self.type)
+        metric.samples = list(samples)
+        return metric
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """A format, as prometheus_client's `choose_encoder()` agrees on it with a scraper.
+
+    Attributes:
+        encoder: writes all metrics of a collector.
+        content_type: names the format.
+    """
+
+    encoder: Callable[[Collector], bytes]
+    content_type: str
+
+    def lines(self, metric: Metric) -> list[str]:
+        """Given a metric, return the lines in which it is written."""
+        return self.encoder(_One(metric)).decode().splitlines()
+
+
+class Layout:
+    """Where each number of a target stands in its row. Targets with the same steps share one."""
+
+    def __init__(self, labels: Mapping[Family, Iterable[Mapping[str, str]]]) -> None:
+        """Given the families, and for each what its labels can be, beside `target`."""
+        self.width = 0
+        self._series: dict[Family, list[tuple[str, Mapping[str, str]]]] = {}
+        self._spans: dict[Family, slice] = {}
+        self._places: dict[tuple[Family, tuple[str, ...]], int] = {}
+        self._templates: dict[tuple[Family, str], str] = {}
+        for family, choices in labels.items():
+            self._add(family, choices)
+
+    def place(self, family: Family, labels: tuple[str, ...]) -> int:
+        """Given a family and the values of its labels, return the place of its number, or of its first bucket.
+
+        Raise KeyError where there is none.
+        """
+        return self._places[family, labels]
+
+    def samples(self, family: Family, target: str, row: Sequence[float]) -> list[Sample]:
+        """Given a family, a target's name and its row, return the samples."""
+        return [
+            Sample(name, {"target": target, **labels}, value)
+            for (name, labels), value in zip(self._series[family], row[self._spans[family]], strict=True)
+        ]
+
+    def lines(self, family: Family, target: str, row: Sequence[float], encoding: Encoding) -> str:
+        """Given a family, a target's name, its row and an encoding, return the lines."""
+        template = self._template(family, encoding).replace(_NAME_MARK, _escaped(target).replace("%", "%%"))
+        return template % tuple(map(_text, row[self._spans[family]]))
+
+    def _template(self, family: Family, encoding: Encoding) -> str:
+        key = (family, encoding.content_type)
+        if key not in self._templates:
+            if len(self._templates) >= _MOST_TEMPLATES:  # a scraper can ask for any version of a format
+                self._templates.clear()
+            blank = self.samples(family, _NAME_MARK, [0.0] * self.width)
+            lines = (line for line in encoding.lines(family.metric(blank)) if not line.startswith("#"))
+            self._templates[key] = "".join(line.removesuffix("0.0").replace("%", "%%") + "%s\n" for line in lines)
+        return self._templates[key]
+
+    def _add(self, family: Family, choices: Iterable[Mapping[str, str]]) -> None:
+        series = self._series[family] = []
+        for labels in choices:
+            self._places[family, tuple(labels.values())] = self.width + len(series)
+            series.extend(_series(family, labels))
+        self._spans[family] = slice(self.width, self.width + len(series))
+        self.width += len(series)
+
+
+@dataclass(slots=True)
+class Row:
+    """The numbers of one target.
+
+    Attributes:
+        target: its name.
+        layout: where each stands.
+        numbers: they themselves, all 0 at the beginning.
+    """
+
+    target: str
+    layout: Layout
+    numbers: array[float] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.numbers = array("d", bytes(8 * self.layout.width))
+
+    def copy(self) -> Row:
+        """Return a row with these numbers, which changes no more."""
+        copied = Row(self.target, self.layout)
+        copied.numbers[:] = self.numbers
+        return copied
+
+    def add(self, amount: float, family: Family, *labels: str) -> None:
+        """Given an amount, add it to a counter."""
+        self.numbers[self.layout.place(family, labels)] += amount
+
+    def set(self, value: float, family: Family, *labels: str) -> None:
+        """Given a value, set a gauge to it."""
+        self.numbers[self.layout.place(family, labels)] = value
+
+    def observe(self, seconds: float, family: Family, *labels: str) -> None:
+        """Given seconds, count them in a histogram."""
+        first = self.layout.place(family, labels)
+        for place, bound in enumerate(BUCKETS, first):
+            if seconds <= bound:
+                self.numbers[place] += 1
+        self.numbers[first + len(BUCKETS)] += 1
+        self.numbers[first + len(BUCKETS) + 1] += seconds
+
+
+class RowCollector:
+    """The rows of all targets as prometheus_client's metrics, and, much faster, as their text."""
+
+    def __init__(self, families: Sequence[Family], rows: Callable[[], Sequence[Row]]) -> None:
+        """Given the families, and what returns rows that change no more."""
+        self._families = families
+        self._rows = rows
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the metrics."""
+        rows = self._rows()
+        for family in self._families:
+            yield family.metric(
+                sample for row in rows for sample in row.layout.samples(family, row.target, row.numbers)
+            )
+
+    def pieces(self, encoding: Encoding) -> Iterator[bytes]:
+        """Given an encoding, return in pieces what its encoder would write of these metrics, but for the end mark."""
+        rows = self._rows()
+        for family in self._families:
+            head = (line for line in encoding.lines(family.metric(())) if line != _END)
+            yield "".join(f"{line}\n" for line in head).encode()
+            for row in rows:
+                yield row.layout.lines(family, row.target, row.numbers, encoding).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class _One:
+    """A collector of one metric."""
+
+    metric: Metric
+
+    def collect(self) -> Iterable[Metric]:
+        return (self.metric,)
+
+
+def _series(family: Family, labels: Mapping[str, str]) -> list[tuple[str, Mapping[str, str]]]:
+    """Given a family and its labels, return the names and labels of its samples."""
+    if family.type == "counter":
+        return [(f"{family.name}_total", labels)]
+    if family.type == "histogram":
+        buckets = [(f"{family.name}_bucket", {**labels, "le": _text(bound)}) for bound in BUCKETS]
+        return [*buckets, (f"{family.name}_count", labels), (f"{family.name}_sum", labels)]
+    return [(family.name, labels)]
+
+
+def _escaped(value: str) -> str:
+    """Given a label's value, return it as both formats write it."""
+    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")

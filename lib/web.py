@@ -1,0 +1,262 @@
+"""HTTP, on one port: prometheus_client's server, with our routes around its app. It reads, and never acts."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import socket
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qs
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from prometheus_client import make_wsgi_app, start_http_server
+
+from lib.health import Health
+from lib.history import History
+from lib.metrics import Metrics
+from lib.status import all_ok, status_of
+from lib.target import Target
+
+_log = logging.getLogger(__name__)
+
+#: How long a client may keep us waiting.
+CLIENT_SECONDS = 10.0
+
+#: Connections that may wait to be accepted.
+_BACKLOG = 1024
+
+_SERVER = "registry-monitor"
+
+_INDEX = """registry-monitor
+/status   whether the registries work; ?target=NAME for one of them, ?format=json
+/health   whether the monitor can judge; ?format=json
+/metrics  for Prometheus
+"""
+
+Headers = list[tuple[str, str]]
+
+
+class ListenError(Exception):
+    """The address can't be listened on. Its text is a sentence for the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer.
+
+    Attributes:
+        status: its status.
+        headers: those that are its own; what all answers have is added.
+        body: its body.
+    """
+
+    status: HTTPStatus
+    headers: Headers
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is asked for.
+
+    Attributes:
+        parameters: those of the URL.
+        accept, accept_encoding: the headers of these names.
+    """
+
+    parameters: dict[str, list[str]]
+    accept: str
+    accept_encoding: str
+
+    @property
+    def wants_json(self) -> bool:
+        """Whether the answer is to be JSON. `format` in the URL outweighs the header."""
+        if "format" in self.parameters:
+            return self.parameters["format"][-1] == "json"
+        return any(part.partition(";")[0].strip() == "application/json" for part in self.accept.split(","))
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """What there is to read.
+
+    Attributes:
+        targets: returns the targets.
+        history: what happened.
+        health: whether we can judge.
+        metrics: the metrics.
+    """
+
+    targets: Callable[[], tuple[Target, ...]]
+    history: History
+    health: Health
+    metrics: Metrics
+
+    def show_index(self, _: Query) -> Answer:
+        """Name what there is."""
+        return _text(HTTPStatus.OK, _INDEX)
+
+    def show_status(self, query: Query) -> Answer:
+        """Say whether the registries work: 200 if all of those that are asked for do, else 503."""
+        targets = self.targets()
+        if (wanted := query.parameters.get("target")) is not None:
+            if unknown := set(wanted) - {target.name for target in targets}:
+                return _text(HTTPStatus.NOT_FOUND, f"no target is named {', '.join(sorted(unknown))}\n")
+            targets = tuple(target for target in targets if target.name in wanted)
+        statuses = status_of(targets, self.history.standing)
+        ok = all_ok(statuses)
+        if query.wants_json:
+            return _json(ok, {"ok": ok, "targets": [status.to_dict() for status in statuses]})
+        now = datetime.now(UTC)
+        return _lines(ok, [status.to_line(now) for status in statuses])
+
+    def show_health(self, query: Query) -> Answer:
+        """Say whether the monitor can judge: 200 if so, else 503."""
+        faults = self.health.faults
+        ok = not faults
+        return _json(ok, {"ok": ok, "faults": list(faults)}) if query.wants_json else _lines(ok, faults)
+
+    def show_metrics(self, query: Query) -> Answer:
+        """Give all metrics in the format that is asked for."""
+        headers, body = self.metrics.exposition.answer(query.accept, query.accept_encoding)
+        return Answer(HTTPStatus.OK, headers, body)
+
+
+class Web:
+    """The server, running.
+
+    Attributes:
+        port: the port that it listens on.
+    """
+
+    def __init__(self, server: WSGIServer) -> None:
+        """Given prometheus_client's server."""
+        self._server = server
+        self.port = server.server_port
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def start_web(listen: tuple[str, int], pages: Pages) -> Web:
+    """Given host (empty for all interfaces) and port (0 for any) to listen on, and what there is to read, serve it.
+
+    Raise ListenError where the address can't be listened on.
+    """
+    host, port = listen
+    try:
+        server, _ = start_http_server(port, host or _all_interfaces(), pages.metrics.registry)
+    except OSError as error:
+        shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        raise ListenError(f"can't listen on {shown}: {error.strerror or error}") from None
+    server.set_app(_router(pages, make_wsgi_app(pages.metrics.registry)))
+    server.RequestHandlerClass = _RequestHandler
+    server.handle_error = _note_broken_connection  # type: ignore[assignment]  # its own prints a traceback
+    server.socket.listen(_BACKLOG)
+    return Web(server)
+
+
+class _RequestHandler(WSGIRequestHandler):
+    """Answers one connection. It waits for no client for long, and writes nothing to standard error."""
+
+    timeout = CLIENT_SECONDS
+    server_version = _SERVER
+    sys_version = ""
+
+    def log_message(self, *_: Any) -> None:
+        """Log no requests."""
+
+    def get_stderr(self) -> io.StringIO:
+        """Return what takes the traceback of a connection that broke."""
+        return io.StringIO()
+
+
+def _note_broken_connection(*_: Any) -> None:
+    _log.debug("a connection broke or timed out")
+
+
+def _router(pages: Pages, library: WSGIApplication) -> WSGIApplication:
+    """Given what there is to read, and prometheus_client's app, return the app that answers all requests."""
+    routes: dict[str, Callable[[Query], Answer]] = {
+        "/": pages.show_index,
+        "/status": pages.show_status,
+        "/health": pages.show_health,
+        "/metrics": pages.show_metrics,
+    }
+
+    def answer(environ: WSGIEnvironment) -> Answer:
+        page = routes.get(environ["PATH_INFO"])
+        if page is None:
+            return _text(HTTPStatus.NOT_FOUND, "not found\n")
+        if environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
+            return _text(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD\n", ("Allow", "GET, HEAD"))
+        try:
+            parameters = parse_qs(environ["QUERY_STRING"], keep_blank_values=True, max_num_fields=100)
+        except ValueError:
+            return _text(HTTPStatus.BAD_REQUEST, "too many parameters\n")
+        # A folded header holds a line end, and the format that it names comes back in a header of ours.
+        environ["HTTP_ACCEPT"] = " ".join(environ.get("HTTP_ACCEPT", "").split())
+        if page == pages.show_metrics and "name[]" in parameters:
+            return _answer_of(library, environ)
+        return page(Query(parameters, environ["HTTP_ACCEPT"], environ.get("HTTP_ACCEPT_ENCODING", "")))
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        try:
+            answered = answer(environ)
+        except Exception as error:  # noqa: BLE001  the monitor goes on, and tells no stranger why
+            _log.error("a request could not be answered", extra={"error": type(error).__name__, "detail": str(error)})
+            answered = _text(HTTPStatus.INTERNAL_SERVER_ERROR, "this is a fault in the monitor itself\n")
+        headers = [
+            *answered.headers,
+            ("Content-Length", str(len(answered.body))),
+            ("Cache-Control", "no-store"),
+            ("X-Content-Type-Options", "nosniff"),
+            ("Server", _SERVER),
+        ]
+        start_response(f"{answered.status.value} {answered.status.phrase}", headers)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [answered.body]
+
+    return app
+
+
+def _answer_of(app: WSGIApplication, environ: WSGIEnvironment) -> Answer:
+    """Given another app and a request for it, return its answer."""
+    kept: list[Any] = []
+    body = b"".join(app({**environ, "REQUEST_METHOD": "GET"}, lambda *started: kept.extend(started)))  # type: ignore[arg-type]
+    status, headers = kept
+    return Answer(HTTPStatus(int(status.partition(" ")[0])), headers, body)
+
+
+def _all_interfaces() -> str:
+    """Return the address of all interfaces: of both families, where the system has both and binds both at once."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            both = not probe.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+            probe.bind(("::", 0))
+    except OSError:
+        both = False
+    return "::" if both else "0.0.0.0"  # noqa: S104  that is what was asked for
+
+
+def _text(status: HTTPStatus, text: str, *headers: tuple[str, str]) -> Answer:
+    return Answer(status, [("Content-Type", "text/plain; charset=utf-8"), *headers], text.encode())
+
+
+def _lines(ok: bool, lines: Iterable[str]) -> Answer:  # noqa: FBT001  it is the first line
+    return _text(_status(ok), "".join(f"{line}\n" for line in ("true" if ok else "false", *lines)))
+
+
+def _json(ok: bool, shape: dict[str, Any]) -> Answer:  # noqa: FBT001  as above
+    return Answer(_status(ok), [("Content-Type", "application/json")], json.dumps(shape, indent=2).encode() + b"\n")
+
+
+def _status(ok: bool) -> HTTPStatus:  # noqa: FBT001  as above
+    return HTTPStatus.OK if ok else HTTPStatus.SERVICE_UNAVAILABLE

@@ -1,0 +1,170 @@
+"""The real service: what it answers while cycles run, and how it ends, on a real engine and registry."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from lab.daemon import await_true
+from lab.monitor import Monitor
+from lab.registry import Registry
+from lib.payload import INSTANCE_LABEL
+from tests.lab.conftest import PASSWORD, USER
+from tests.lab.test_cycle import MONITOR, login
+
+QUICK = ("-run-test-every=500ms", "-retry-every=500ms", "-payload-size=64KiB")
+SOON = 30
+
+
+@pytest.fixture
+def own_registry(session_lab, request):
+    """A registry that a test may stop."""
+    with Registry(session_lab.folder / f"registry-{os.urandom(4).hex()}", users={USER: PASSWORD}) as registry:
+        yield registry
+
+
+@pytest.fixture
+def monitor(engine, own_registry, tmp_path):
+    """A running monitor of that registry."""
+    with Monitor(tmp_path, engine, *login(f"{own_registry.host}/tests/service"), *QUICK) as running:
+        yield running
+
+
+def ours(engine):
+    """Return the IDs of the images that a monitor made."""
+    return engine.docker("images", "--all", "--quiet", f"--filter=label={INSTANCE_LABEL}").stdout.split()
+
+
+def await_status(monitor, code):
+    await_true(lambda: monitor.get("/status")[0] == code, SOON, f"/status to be {code}")
+
+
+def test_status_is_never_well_before_a_cycle_has_succeeded(engine, own_registry, tmp_path):
+    """From the first moment on /status is 503, until a cycle is up; /health soon is 200 whatever the registry does."""
+    own_registry.stop()
+    with Monitor(tmp_path, engine, *login(f"{own_registry.host}/tests/service"), *QUICK) as monitor:
+        codes = []
+        await_true(lambda: codes.append(monitor.get("/status")[0]) or len(codes) > 50, SOON, "fifty answers")
+        await_true(lambda: monitor.get("/health")[0] == 200, SOON, "/health to be 200")
+        down = monitor.verdict()
+        own_registry.start()
+        await_status(monitor, 200)
+        up = monitor.verdict()
+
+    assert set(codes) == {503}
+    assert down == (503, "down", "refused")
+    assert up == (200, "up", None)
+
+
+def test_a_verdict_stands_while_a_cycle_runs(monitor):
+    """With cycles one after another, /status never wavers."""
+    await_status(monitor, 200)
+    ended = time.monotonic() + 4
+
+    while time.monotonic() < ended:
+        assert monitor.get("/status")[0] == 200
+
+
+def test_a_failure_is_told_alike_everywhere(engine, own_registry, monitor):
+    """/status in text and JSON, the metrics and the log name the same step, reason and scope."""
+    await_status(monitor, 200)
+    own_registry.stop()
+    await_status(monitor, 503)
+
+    (target,) = json.loads(monitor.get("/status?format=json")[1])["targets"]
+    text = monitor.get("/status")[1]
+    metrics = monitor.get("/metrics")[1]
+    cycle = target["last_cycle"]
+    assert (cycle["step"], cycle["reason"], cycle["scope"]) == ("login", "refused", "network")
+    assert text.startswith("false\n")
+    assert "login: refused (network)" in text
+    assert f'registry_monitor_up{{target="{target["target"]}"}} 0.0' in metrics
+    assert 'registry_monitor_failures_total{reason="refused",scope="network",step="login"' in metrics
+    assert "reason=refused" in monitor.log.read_text()
+    assert monitor.get("/health")[0] == 200
+
+
+def test_no_password_is_told_anywhere(own_registry, monitor):
+    """Neither an answer nor the log holds the password, be all well or not."""
+    await_status(monitor, 200)
+    own_registry.set_users({USER: "another"})
+    await_status(monitor, 503)
+
+    answers = [monitor.get(path)[1] for path in ("/", "/status", "/status?format=json", "/health", "/metrics")]
+
+    assert monitor.verdict()[1:] == ("down", "unauthorized")
+    assert not [text for text in (*answers, monitor.log.read_text()) if PASSWORD in text]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("after_seconds", [0.05, 0.3, 0.6, 0.9])
+def test_it_ends_at_any_moment_and_leaves_nothing(engine, registry, repository, tmp_path, number, after_seconds):
+    """A signal at any moment of a cycle ends it with 0, within 10 s, and nothing of it is left."""
+    options = (*login(repository), "-run-test-every=100ms")
+    with Monitor(tmp_path, engine, *options) as monitor:
+        time.sleep(after_seconds)
+        started = time.monotonic()
+        code = monitor._end(number)
+        seconds = time.monotonic() - started
+
+    assert code == 0
+    assert seconds < 10
+    assert ours(engine) == []
+
+
+def test_what_a_killed_monitor_left_is_removed_by_the_next(engine, repository, tmp_path):
+    """After kill -9 in the middle of cycles, the next start removes the images and the private folder."""
+    options = (*login(repository), "-run-test-every=100ms")
+    left = []
+    for after_seconds in (0.4, 0.55, 0.7, 0.85, 1.0):
+        with Monitor(tmp_path, engine, *options) as monitor:
+            await_status(monitor, 200)
+            time.sleep(after_seconds)
+            monitor.kill()
+        left += ours(engine)
+    with Monitor(tmp_path, engine, *options) as monitor:
+        await_status(monitor, 200)
+        assert monitor.stop() == 0
+
+    assert left, "no kill came while there was an image: this test shows nothing"
+    assert ours(engine) == []
+
+
+def test_two_monitors_on_one_engine_leave_each_other_alone(engine, registry, repository, tmp_path):
+    """Two monitors of two repositories on one engine are both up, cycle after cycle."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    with (
+        Monitor(first, engine, *login(f"{repository}-1"), *QUICK) as one,
+        Monitor(second, engine, *login(f"{repository}-2"), *QUICK) as two,
+    ):
+        for monitor in (one, two):
+            await_status(monitor, 200)
+        time.sleep(5)
+        verdicts = [monitor.verdict() for monitor in (one, two)]
+        metrics = [monitor.get("/metrics")[1] for monitor in (one, two)]
+
+    assert verdicts == [(200, "up", None)] * 2
+    assert not [text for text in metrics if "failures_total{" in text]
+
+
+def test_a_port_in_use_is_told_in_one_line(engine, monitor, tmp_path):
+    """A second monitor on the same port exits with 2, and says which address it could not have."""
+    done = subprocess.run(
+        [sys.executable, str(MONITOR), f"-listen={monitor.url.removeprefix('http://')}", *login("a.example/b")],
+        env=engine.env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 2
+    assert "can't listen on" in done.stderr
+    assert "Traceback" not in done.stderr
