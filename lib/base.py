@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from lib.docker import Docker, Image
@@ -31,14 +32,15 @@ def named_base(docker: Docker, name: str, deadline: float) -> Base:
     return Base(name, image.layers if image else 0)
 
 
-def tagged_base(docker: Docker, image: Image, deadline: float) -> Base:
-    """Given a local image, give it a tag to build on, and return it as a base. Raise DockerError.
+def tagged_base(docker: Docker, image: Image, reference: str, deadline: float) -> Base:
+    """Given a local image and the test image's name, give the former a tag to build on, and return it as a base.
 
-    Where it has no other name the tag stays: taking it away would remove the image.
+    The tag is one for each test image, so that no cycle takes another's away. Where the image has no other name the tag
+    stays: taking it away would remove the image. Raise DockerError.
     """
-    name = f"{_LOCAL_REPOSITORY}/{image.image_id.removeprefix('sha256:')[:16]}:local"
+    name = f"{_LOCAL_REPOSITORY}/{hashlib.sha256(reference.encode()).hexdigest()[:16]}:local"
     docker.tag(image.image_id, name, deadline)
-    others = set(image.tags) - {name}
+    others = [tag for tag in image.tags if not tag.startswith(f"{_LOCAL_REPOSITORY}/")]
     return Base(name, image.layers, borrowed=bool(others or image.digests))
 
 

@@ -18,11 +18,11 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import IO, Protocol, cast
+from typing import IO, Any, Protocol, cast
 
 import sh
 
@@ -159,6 +159,9 @@ class _Running:
         self._ending = Ending.ITSELF
         self._stdout = _Tail()
         self._stderr = _Tail()
+        self._timers: list[threading.Timer] = []
+        self._is_over = False
+        self._lock = threading.Lock()
 
     def spawn(self) -> None:
         """Start the process and its deadline. Raise CommandError where it can't be started."""
@@ -195,9 +198,7 @@ class _Running:
             raise CommandError(f"{program}: could not be started: {_last_words(error)}") from None
         except OSError as error:
             raise CommandError(f"{program}: could not be started: {error.strerror or error}") from None
-        self._deadline = threading.Timer(self.command.deadline, self.end, [Ending.DEADLINE])
-        self._deadline.daemon = True
-        self._deadline.start()
+        self._after(self.command.deadline, self.end, Ending.DEADLINE)
 
     def wait(self) -> Completed:
         """Return what came of it, once it has ended."""
@@ -206,9 +207,10 @@ class _Running:
         with suppress(ChildProcessError):
             os.waitid(os.P_PID, self._sh.pid, os.WEXITED | os.WNOWAIT)
         seconds = time.monotonic() - self._started
-        self._deadline.cancel()
         # Nothing that it started outlives it, nor keeps its output open, for whose end `sh` would wait.
-        self._signal(signal.SIGKILL)
+        self._signal(signal.SIGKILL, is_over=True)
+        for timer in self._timers:
+            timer.cancel()
         self._sh.wait()
         return Completed(
             exit_code=self._sh.exit_code,
@@ -222,13 +224,21 @@ class _Running:
         """End its whole process group: SIGTERM, then SIGKILL where that does not do."""
         self._ending = why
         self._signal(signal.SIGTERM)
-        last = threading.Timer(GRACE_SECONDS, self._signal, [signal.SIGKILL])
-        last.daemon = True
-        last.start()
+        self._after(GRACE_SECONDS, self._signal, signal.SIGKILL)
 
-    def _signal(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._sh.pgid, number)
+    def _after(self, seconds: float, call: Callable[..., None], argument: Any) -> None:
+        timer = threading.Timer(seconds, call, [argument])
+        timer.daemon = True
+        self._timers.append(timer)
+        timer.start()
+
+    def _signal(self, number: signal.Signals, *, is_over: bool = False) -> None:
+        """Send a signal to its group, unless that is over: its number can be another's by then."""
+        with self._lock:
+            if not self._is_over:
+                self._is_over = is_over
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self._sh.pgid, number)
 
 
 #: `sh` raises exceptions with the whole argv for codes that it does not expect: let it expect them all.

@@ -16,9 +16,10 @@ from lib.base import Base, is_base, named_base, tagged_base
 from lib.command import Stopped
 from lib.docker import Docker, Image, Pulled, Removed
 from lib.environment import forget_logins, prepare_config
-from lib.failure import Failure, Reason, Verdict
-from lib.housekeeping import UPKEEP_SECONDS, Housekeeping, remove_images
+from lib.failure import Failure, Reason, Scope, Verdict
+from lib.housekeeping import Housekeeping, remove_images
 from lib.payload import Labels, write_context
+from lib.reference import Reference
 from lib.result import Cycle, Push, StepName
 from lib.steps import Observer, StepFailed, Steps
 from lib.target import Target
@@ -86,6 +87,7 @@ class _Pass:
         self.base = Base()
         self.pushed_digest: str | None = None
         self.pulled_digest: str | None = None
+        self.is_ours_to_remove = False
 
     def run(self) -> Cycle:
         begun = time.monotonic()
@@ -98,8 +100,9 @@ class _Pass:
             push = self._push(image_id)
             self._rmi(image_id)
             self._pull_back(push)
-        except StepFailed:
-            self.housekeeping.expect_leftovers()
+        except StepFailed as failed:
+            # What was ended by force can still come about in the daemon.
+            self.housekeeping.expect_leftovers(late=failed.failure.scope in (Scope.HOST, Scope.NETWORK))
         except BaseException:
             self.housekeeping.expect_leftovers()
             raise
@@ -134,8 +137,8 @@ class _Pass:
             prepare_config(self.docker.config, self.target.reference.host, self.target.docker_config)
         except (OSError, ValueError) as error:
             detail = f"the logins in {self.target.docker_config or self.docker.config} can't be used: {error}"
-            self.steps.fail(first, Failure(Reason.CREDENTIAL_HELPER, detail))
-        with self.steps.upkeep(first):
+            self.steps.fail(first, Failure(_reason_of(error, Reason.CREDENTIAL_HELPER), detail))
+        with self.steps.preparing(first):
             self.housekeeping.prepare(self.docker)
 
     def _login(self) -> None:
@@ -163,40 +166,52 @@ class _Pass:
             self.steps.run_unless(
                 is_empty, StepName.PULL, self._pull_test_image, lambda pulled: self._judge_found(pulled, last)
             )
-        except StepFailed:
+        except StepFailed as failed:
             # The registry lost or turned back what was pushed. This cycle tells of it; the next begins anew, or it
             # would tell of nothing else for ever.
-            if self.steps.done[-1].reason in (Reason.NOT_FOUND, Reason.STALE):
+            if failed.failure.not_there or failed.failure.reason is Reason.STALE:
                 self.shared.memory.forget(self.target.name)
             raise
 
     def _find_base(self) -> None:
         if self.target.base_image is not None:
-            name = self.target.base_image.familiar
-            docker = self.shared.anonymous if self.target.public_base else self.docker
-            self.steps.run(StepName.BASE, lambda deadline: docker.pull(name, deadline))
-            with self.steps.upkeep(StepName.BASE):
-                self.base = named_base(self.docker, name, UPKEEP_SECONDS)
+            self._pull_base(self.target.base_image)
         elif self.target.base_layer_id is not None:
-            image = self._find_base_layer(self.target.base_layer_id)
-            with self.steps.upkeep(StepName.BASE):
-                self.base = tagged_base(self.docker, image, UPKEEP_SECONDS)
+            self._find_base_layer(self.target.base_layer_id)
 
-    def _find_base_layer(self, wanted: str) -> Image:
-        """Given the ID of a local image, or the digest of one in the repository, return that image."""
-        for name in (wanted, self.target.reference.at(wanted)):
-            with self.steps.upkeep(StepName.BASE):
-                found = self.docker.find((name,), UPKEEP_SECONDS)
-            if name in found:
-                return found[name]
+    def _pull_base(self, base: Reference) -> None:
+        name = base.familiar
+        docker = self.docker
+        if self.target.public_base:
+            docker = self.shared.anonymous
+            prepare_config(docker.config, base.host, None)
+
+        def judge(_: Pulled) -> None:
+            self.base = named_base(self.docker, name, self.steps.upkeep_seconds)
+
+        self.steps.run(StepName.BASE, lambda deadline: docker.pull(name, deadline), judge)
+
+    def _find_base_layer(self, wanted: str) -> None:
+        """Given the ID of a local image, or the digest of one in the repository, build on that."""
+        name = self.target.reference.at(wanted)
+        with self.steps.preparing(StepName.BASE):
+            found = self.docker.find((wanted, name), self.steps.upkeep_seconds)
+            if found:
+                self._use_base(next(iter(found.values())))
+                return
         if not wanted.startswith("sha256:"):
             detail = f"no local image has the ID {wanted}: pull or load it, or name it by `base-image`"
             self.steps.fail(StepName.BASE, Failure(Reason.BASE_IMAGE, detail))
-        name = self.target.reference.at(wanted)
-        self.steps.run(StepName.BASE, lambda deadline: self.docker.pull(name, deadline))
-        with self.steps.upkeep(StepName.BASE):
-            found = self.docker.find((name,), UPKEEP_SECONDS)
-        return found[name]
+
+        def judge(_: Pulled) -> None:
+            image = self.docker.describe(name, self.steps.upkeep_seconds)
+            if image is not None:
+                self._use_base(image)
+
+        self.steps.run(StepName.BASE, lambda deadline: self.docker.pull(name, deadline), judge)
+
+    def _use_base(self, image: Image) -> None:
+        self.base = tagged_base(self.docker, image, self.reference, self.steps.upkeep_seconds)
 
     def _build(self) -> str:
         try:
@@ -205,8 +220,8 @@ class _Pass:
                 self.context, self.base.name, self.target.payload_layers, self.target.payload_bytes, self.labels
             )
         except OSError as error:
-            reason = Reason.DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else Reason.BUILD
-            self.steps.fail(StepName.BUILD, Failure(reason, f"the payload can't be written: {error}"))
+            detail = f"the payload can't be written: {error}"
+            self.steps.fail(StepName.BUILD, Failure(_reason_of(error, Reason.BUILD), detail))
         built = self.steps.run(
             StepName.BUILD, lambda deadline: self.docker.build(self.context, self.reference, deadline)
         )
@@ -224,7 +239,8 @@ class _Pass:
         def judge(removed: Removed) -> Failure | None:
             if image_id not in removed.deleted:
                 # Somebody gave our image another name meanwhile. That goes too, or nothing would have to be moved.
-                remove_images(self.docker, self.docker.find((image_id,), UPKEEP_SECONDS).values())
+                seconds = self.steps.upkeep_seconds
+                remove_images(self.docker, self.docker.find((image_id,), seconds).values(), seconds)
             return None
 
         self.steps.run(StepName.RMI, lambda deadline: self.docker.rmi((self.reference,), deadline), judge)
@@ -233,6 +249,7 @@ class _Pass:
         def judge(pulled: Pulled) -> Failure | None:
             self.pulled_digest = pulled.digest
             image = self._describe() if pulled.digest != push.digest else None
+            self.is_ours_to_remove = image is None or _is_removable(pulled, image)
             return judgement.judge_pulled_back(
                 pulled.digest, image, push, self.shared.memory.is_ours
             ) or judgement.judge_transfer(pulled, self.target.payload_layers, self.base.layers)
@@ -245,7 +262,7 @@ class _Pass:
         return self.docker.pull(self.reference, deadline)
 
     def _describe(self) -> Image | None:
-        return self.docker.describe(self.reference, UPKEEP_SECONDS)
+        return self.docker.describe(self.reference, self.steps.upkeep_seconds)
 
     def _judge_found(self, pulled: Pulled, last: Push | None) -> Failure | None:
         """Judge what the first pull brought, and remove it, as far as it is the monitor's to remove."""
@@ -253,13 +270,10 @@ class _Pass:
         if image is None:  # it is what this monitor pushed last
             self.housekeeping.remove_test_image(self.docker)
             return None
-        made_by_monitor = Labels.from_dict(image.labels) is not None
         wanted_base = is_base(image, pulled.digest, self.target.base_layer_id)
-        # An image of which something was moved was not here before; one with other names only loses ours.
-        removable = made_by_monitor or (pulled.moved and not pulled.up_to_date) or len(image.tags) > 1
-        if removable and not wanted_base:
+        if _is_removable(pulled, image) and not wanted_base:
             self.housekeeping.remove_test_image(self.docker)
-        if made_by_monitor:
+        if Labels.from_dict(image.labels) is not None:
             return judgement.judge_found(image, pulled.digest, last, self.shared.memory.is_ours)
         if self.target.overwrite or wanted_base or judgement.made_by_original(image):
             return None
@@ -268,11 +282,27 @@ class _Pass:
     def _clean_up(self) -> None:
         forget_logins(self.docker.config)
         shutil.rmtree(self.context, ignore_errors=True)
-        if self.steps.daemon_is_gone:
+        if self.steps.docker_is_gone:
             return  # nothing can be removed now, and each try would take its whole deadline
         docker = self.docker.for_cleanup()
-        if self.pulled_digest is not None:
+        if self.is_ours_to_remove:
             self.housekeeping.remove_test_image(docker)
         if self.base.borrowed:
             self.housekeeping.take_away(docker, self.base.name)
         self.housekeeping.restore(docker)
+
+
+def _is_removable(pulled: Pulled, image: Image) -> bool:
+    """Given a pull and the image that it brought, return whether taking its name away is the monitor's right.
+
+    It is with an image of a monitor's; with one of which something was moved, as that was not here before; and with one
+    that keeps another name.
+    """
+    brought = pulled.moved > 0 and not pulled.up_to_date
+    return Labels.from_dict(image.labels) is not None or brought or len(image.tags) > 1
+
+
+def _reason_of(error: Exception, otherwise: Reason) -> Reason:
+    """Given why something could not be written, return the reason: a full disk, or else the given one."""
+    is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return Reason.DISK_FULL if is_full else otherwise

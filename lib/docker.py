@@ -29,8 +29,13 @@ _ALREADY = re.compile(r"^([0-9a-f]{12}): Already exists", re.MULTILINE)
 _UP_TO_DATE = re.compile(r"^Status: Image is up to date", re.MULTILINE)
 _BUILT = re.compile(r"^(?:Successfully built )?((?:sha256:)?[0-9a-f]{12,64})\s*$", re.MULTILINE)
 _DELETED = re.compile(r"^Deleted: (\S+)", re.MULTILINE)
+_SHORT_ID = re.compile(r"[0-9a-f]{4,64}")
+_NOTHING = "[]"
 _DESCRIBE = ("image", "inspect", "--format", "{{json .}}")
 _NO_SUCH_IMAGE = re.compile(r"no such (?:image|object)|image not known", re.IGNORECASE)
+
+#: How many images are described at once: as many as are sure to stay whole in what is kept of a command's output.
+_MOST_DESCRIBED = 10
 
 # docker counts a retry down each second, on a line a layer: "1a2b3c4d5e6f: Retrying in 5 seconds". A retry begins where
 # the count stands at its highest: where it did not just go down by one.
@@ -112,6 +117,15 @@ class Image:
     command: tuple[str, ...] = ()
     layers: int = 0
 
+    def is_called(self, asked: str) -> bool:
+        """Given a name, ID or beginning of an ID, return whether docker finds this image by it."""
+        bare_id = self.image_id.removeprefix("sha256:")
+        return (
+            _familiar(asked) in (*self.tags, *self.digests)
+            or asked == self.image_id
+            or (_SHORT_ID.fullmatch(asked) is not None and bare_id.startswith(asked))
+        )
+
 
 class DockerError(Exception):
     """A docker command failed.
@@ -119,13 +133,15 @@ class DockerError(Exception):
     Attributes:
         failure: why.
         answer: how long it took and what it printed.
+        deadline_passed: whether it was ended by us for that.
     """
 
-    def __init__(self, failure: Failure, answer: Answer | None = None) -> None:
-        """Given why, and how far the command came (None: it was never started), hold them."""
+    def __init__(self, failure: Failure, answer: Answer | None = None, *, deadline_passed: bool = False) -> None:
+        """Given why, how far the command came (None: it was never started), and whether we ended it, hold them."""
         super().__init__(failure.detail)
         self.failure = failure
         self.answer = answer or Answer(seconds=0.0)
+        self.deadline_passed = deadline_passed
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +177,12 @@ class Docker:
         completed = self._run("version", ("--format", "{{.Client.Version}} {{.Server.Version}}"), deadline)
         client, _, server = completed.stdout.strip().partition(" ")
         return client, server
+
+    def client_version(self, deadline: float) -> None:
+        """Have the CLI name its version, for which it needs no daemon. Raise DockerError where it does not."""
+        completed = self._complete("version", ("--version",), deadline)
+        if not completed.ok:
+            raise self._failed("version", completed)
 
     def login(self, host: str, username: str, password: Secret, deadline: float) -> Answer:
         """Log in to a registry, with the password on standard input. Raise DockerError."""
@@ -216,21 +238,28 @@ class Docker:
 
     def find(self, references: Sequence[str], deadline: float) -> dict[str, Image]:
         """Given names or IDs of images, return those that exist, each under what it was asked by. Raise DockerError."""
-        completed = self._complete("inspect", (*_DESCRIBE, *references), deadline)
-        if not completed.ok and not _only_missing(completed):
-            raise self._failed("inspect", completed)
-        existing = [reference for reference in references if not _is_missed(reference, completed.stderr)]
-        return dict(zip(existing, _images(completed.stdout), strict=False))
+        found: list[Image] = []
+        for some in _batched(references, _MOST_DESCRIBED):
+            completed = self._complete("inspect", (*_DESCRIBE, *some), deadline)
+            if not completed.ok and not _only_missing(completed):
+                raise self._failed("inspect", completed)
+            found += _images(completed.stdout)
+        return {asked: image for asked in references for image in found if image.is_called(asked)}
 
     def describe(self, reference: str, deadline: float) -> Image | None:
-        """Given the name or ID of an image, return it; None where docker says nothing of it.
+        """Given the name or ID of an image, return it; None where docker says that it describes nothing.
 
-        Raise DockerError, also where it does not exist.
+        Raise DockerError, also where it does not exist or can't be understood.
         """
         completed = self._complete("inspect", (*_DESCRIBE, reference), deadline)
         if not completed.ok:
             raise self._failed("inspect", completed)
-        return next(_images(completed.stdout), None)
+        if completed.stdout.strip() == _NOTHING:
+            return None
+        for image in _images(completed.stdout):
+            return image
+        detail = f"docker image inspect {reference} gave no description that can be read"
+        raise DockerError(Failure(Reason.DAEMON, detail), self._answer(completed))
 
     def images_with(self, labels: Mapping[str, str | None], deadline: float) -> tuple[str, ...]:
         """Given labels (None: any value), return the IDs of all images with them, newest first. Raise DockerError."""
@@ -260,20 +289,35 @@ class Docker:
             raise DockerError(Failure(Reason.CLI, f"docker {verb} could not be run: {error}")) from None
 
     def _failed(self, verb: str, completed: Completed) -> DockerError:
-        if completed.ending is Ending.DEADLINE:
+        deadline_passed = completed.ending is Ending.DEADLINE
+        if deadline_passed:
             # What it says once it was told to end is about that, and can blame what is not to blame.
             completed = replace(completed, stderr="")
             failure = Failure(Reason.TIMEOUT, _last_words(verb, completed))
         else:
             failure = classify(verb, completed.exit_code, completed.stdout, completed.stderr)
-        return DockerError(replace(failure, detail=self._blanked(failure.detail)), self._answer(completed))
+        failure = replace(failure, detail=self._blanked(failure.detail))
+        return DockerError(failure, self._answer(completed), deadline_passed=deadline_passed)
 
     def _answer(self, completed: Completed) -> Answer:
         retries = _count_retries(completed.stdout) + _count_retries(completed.stderr)
-        return Answer(completed.seconds, retries, tuple(self._blanked(line) for line in _last_lines(completed)))
+        # Blanked before it is cut into lines: a line loses its trailing spaces, and a password can have some.
+        blanked = replace(completed, stdout=self._blanked(completed.stdout), stderr=self._blanked(completed.stderr))
+        return Answer(completed.seconds, retries, _last_lines(blanked))
 
     def _blanked(self, text: str) -> str:
         return self.secret.blanked_in(text) if self.secret else text
+
+
+def _batched(references: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """Given references, return them by so many at a time."""
+    for start in range(0, len(references), size):
+        yield references[start : start + size]
+
+
+def _familiar(name: str) -> str:
+    """Given the full name of an image, return it as docker prints it."""
+    return name.removeprefix("docker.io/").removeprefix("library/") if name.startswith("docker.io/") else name
 
 
 def _fields(answer: Answer) -> dict[str, Any]:
@@ -313,13 +357,9 @@ def _only_missing(completed: Completed) -> bool:
     return completed.ending is Ending.ITSELF and bool(errors) and all(_NO_SUCH_IMAGE.search(line) for line in errors)
 
 
-def _is_missed(reference: str, errors: str) -> bool:
-    return any(line.rstrip().rpartition(": ")[2] == reference for line in errors.splitlines())
-
-
 def _images(text: str) -> Iterator[Image]:
     """Given descriptions of images, one JSON object a line, return them."""
-    for line in text.splitlines():
+    for line in text.split("\n"):  # and no other sign that Python takes for a line's end: labels can hold those
         try:
             shape = json.loads(line)
         except ValueError:

@@ -66,12 +66,12 @@ def prepare_config(folder: Path, host: str, source: Path | None) -> None:
     # With no login at all in it, docker would take a new one to a credential store of the user's.
     config: dict[str, Any] = {"auths": {host: {}}}
     if source is not None and (source / "config.json").exists():
-        config = json.loads((source / "config.json").read_text())
+        config = json.loads((source / "config.json").read_text(encoding="utf-8"))
         if not isinstance(config, dict):
             raise ValueError(f"{source / 'config.json'} is no Docker configuration")
         config.pop("currentContext", None)
     descriptor = os.open(folder / "config.json", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode=0o600)
-    with os.fdopen(descriptor, "w") as file:
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         json.dump(config, file)
 
 
@@ -88,7 +88,7 @@ def _current_context(env: Mapping[str, str]) -> str | None:
     if not context:
         folder = Path(env.get("DOCKER_CONFIG") or Path(env.get("HOME", "/")) / ".docker")
         try:
-            config = json.loads((folder / "config.json").read_text())
+            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
         context = config.get("currentContext") if isinstance(config, dict) else None

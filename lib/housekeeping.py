@@ -14,14 +14,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from lib.docker import Docker, DockerError, Image
-from lib.failure import Reason
+from lib.failure import Failure, Reason
 from lib.payload import INSTANCE_LABEL, Labels
+from lib.steps import upkeep_seconds
 from lib.target import Target
 
 _log = logging.getLogger(__name__)
-
-#: Deadline of each command that is no step.
-UPKEEP_SECONDS = 20.0
 
 #: How often leftovers are looked for where nothing calls for it.
 _SWEEP_EVERY_SECONDS = 3600.0
@@ -50,15 +48,17 @@ class Housekeeping:
         self._waiting = f"registry-monitor-held/{hashlib.sha256(self.reference.encode()).hexdigest()[:16]}:held"
         self._held = False
         self._unclean = True  # until a first look says otherwise: an instance before this one may have died
+        self._late = False
         self._swept = 0.0
+        self._seconds = upkeep_seconds(self.target)
 
     def prepare(self, docker: Docker) -> None:
         """Make the test image's name free, and remove what is left of earlier cycles. Raise DockerError."""
-        found = docker.find((self.reference, self._waiting), UPKEEP_SECONDS)
+        found = docker.find((self.reference, self._waiting), self._seconds)
         self._held = self._waiting in found
         if (image := found.get(self.reference)) is not None:
             if Labels.from_dict(image.labels) is None:
-                docker.tag(image.image_id, self._waiting, UPKEEP_SECONDS)
+                docker.tag(image.image_id, self._waiting, self._seconds)
                 self._held = True
             else:
                 self._unclean = True
@@ -72,38 +72,51 @@ class Housekeeping:
     def take_away(self, docker: Docker, name: str) -> None:
         """Given a name that is ours, take it away from its image; where docker can't, it is left to `restore()`."""
         try:
-            docker.rmi((name,), UPKEEP_SECONDS)
+            docker.rmi((name,), self._seconds)
         except DockerError:
             self._unclean = True
 
-    def expect_leftovers(self) -> None:
-        """Have the next `restore()` look for all that may be left, as after a step that failed."""
+    def expect_leftovers(self, *, late: bool = False) -> None:
+        """Have all that may be left looked for at the end of the cycle.
+
+        Where a command was ended by force, it can still come about after that (`late`): it is looked for before the
+        next cycle, too.
+        """
         self._unclean = True
+        self._late = late
 
     def restore(self, docker: Docker) -> None:
         """Remove what may be left of this cycle, and give an image that waited its name back.
 
-        What can't be removed now is logged, and removed before the next cycle.
+        What can't be done now is logged, and done before the next cycle.
         """
         try:
             if self._unclean:
                 self._sweep(docker)
             if self._held:
-                docker.tag(self._waiting, self.reference, UPKEEP_SECONDS)
-                docker.rmi((self._waiting,), UPKEEP_SECONDS)
+                docker.tag(self._waiting, self.reference, self._seconds)
+                docker.rmi((self._waiting,), self._seconds)
                 self._held = False
         except DockerError as error:
             self._unclean = True
-            _log.warning(
-                "could not clean up after a cycle; it is tried again before the next one",
-                extra={"target": self.target.name, "reason": str(error.failure.reason), "detail": error.failure.detail},
-            )
+            self._tell(error.failure)
+        if self._late:
+            self._unclean, self._late = True, False
 
     def _sweep(self, docker: Docker) -> None:
-        """Remove every image of this target that this process made, and those of dead instances. Raise DockerError."""
-        ids = docker.images_with({INSTANCE_LABEL: None}, UPKEEP_SECONDS)
-        images = docker.find(ids, UPKEEP_SECONDS).values() if ids else ()
-        remove_images(docker, [image for image in images if self._is_leftover(image)])
+        """Remove every image of this target that this process made, and those of dead instances.
+
+        One that somebody uses stays, and is told of: it keeps no cycle from running. Raise DockerError where docker
+        itself does not work.
+        """
+        ids = docker.images_with({INSTANCE_LABEL: None}, self._seconds)
+        images = docker.find(ids, self._seconds).values() if ids else ()
+        try:
+            remove_images(docker, [image for image in images if self._is_leftover(image)], self._seconds)
+        except DockerError as error:
+            if is_broken(error):
+                raise
+            self._tell(error.failure)
         self._unclean = False
         self._swept = time.monotonic()
 
@@ -119,13 +132,35 @@ class Housekeeping:
             or labels.created < datetime.now(UTC) - _ABANDONED_AFTER
         )
 
+    def _tell(self, failure: Failure) -> None:
+        _log.warning(
+            "could not clean up all that this monitor made; it is tried again later",
+            extra={"target": self.target.name, "reason": str(failure.reason), "detail": failure.detail},
+        )
 
-def remove_images(docker: Docker, images: Iterable[Image]) -> None:
-    """Given images of ours, newest first, remove them with all their names. Raise DockerError where one stays."""
-    for image in images:
-        try:
-            docker.rmi(image.tags or (image.image_id,), UPKEEP_SECONDS)
-        except DockerError as error:
-            # The images between go with the one built on them, and so may be gone already.
-            if error.failure.reason is Reason.DAEMON or docker.find((image.image_id,), UPKEEP_SECONDS):
-                raise
+
+def remove_images(docker: Docker, images: Iterable[Image], deadline: float) -> None:
+    """Given images of ours, remove them with all their names. Raise DockerError where one stays."""
+    # Those with a name first: the images between, which have none, go with them. What then is left are children and
+    # parents in no order that docker tells, so it is tried again as long as something goes.
+    left = sorted(images, key=lambda image: not image.tags)
+    while left:
+        errors: dict[str, DockerError] = {}
+        for image in left:
+            try:
+                docker.rmi(image.tags or (image.image_id,), deadline)
+            except DockerError as error:
+                if is_broken(error):
+                    raise
+                errors[image.image_id] = error
+        stayed = docker.find(tuple(errors), deadline) if errors else {}
+        if len(stayed) == len(left):
+            raise errors[left[0].image_id]
+        left = [image for image in left if image.image_id in stayed]
+
+
+def is_broken(error: DockerError) -> bool:
+    """Given how a local command failed, return whether docker itself does not work: there is no sense in going on."""
+    return error.deadline_passed or (
+        error.failure.reason in (Reason.DAEMON, Reason.CLI) and not error.failure.not_there
+    )

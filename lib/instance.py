@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import tempfile
 from contextlib import suppress
@@ -14,6 +15,8 @@ from pathlib import Path
 from uuid import uuid4
 
 _PREFIX = "registry-monitor-"
+#: Instances' folders, also those that were never renamed.
+_FOLDER = re.compile(rf"\.?{_PREFIX}(?P<name>[0-9a-f]{{32}})")
 
 
 class Instance:
@@ -53,7 +56,8 @@ class Instance:
 
 def _bury_dead(parent: Path) -> list[str]:
     """Remove the folders of dead instances of this user, and return the instances' names."""
-    return [path.name.removeprefix(_PREFIX) for path in parent.glob(f"{_PREFIX}*") if _bury(path)]
+    found = ((path, _FOLDER.fullmatch(path.name)) for path in parent.iterdir())
+    return [match["name"] for path, match in found if match and _bury(path)]
 
 
 def _bury(path: Path) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from lib.docker import Image, Pulled
 from lib.failure import Failure, Reason
@@ -59,8 +60,8 @@ def judge_pulled_back(
     if not is_ours(labels.instance):
         return Failure(
             Reason.FOREIGN,
-            f"the tag showed another monitor's image (target {labels.target!r}, made {labels.created:%Y-%m-%d %H:%M:%S}"
-            " UTC) right after our push: two monitors share one tag; give each a tag or repository of its own",
+            f"the tag showed another monitor's image (target {labels.target!r}, made {_utc(labels.created)})"
+            " right after our push: two monitors share one tag; give each a tag or repository of its own",
         )
     if labels.created < pushed.created:
         return _stale(labels, pushed)
@@ -69,7 +70,9 @@ def judge_pulled_back(
 
 def judge_transfer(pulled: Pulled, payload_layers: int, base_layers: int) -> Failure | None:
     """Given a pull, how many layers of payload the image has and how many of its base, say if it proves a transfer."""
-    if pulled.moved >= payload_layers and pulled.already <= base_layers:
+    whole = pulled.moved >= payload_layers and pulled.already <= base_layers
+    # Where layers of the base were moved, too, and others were not, nobody can tell which ones the payload's are.
+    if whole and (pulled.moved == payload_layers or pulled.already == 0):
         return None
     return Failure(
         Reason.WARM,
@@ -90,8 +93,8 @@ def foreign(reference: str) -> Failure:
 def _stale(labels: Labels, last: Push) -> Failure:
     return Failure(
         Reason.STALE,
-        f"the registry gave an image of ours made {labels.created:%Y-%m-%d %H:%M:%S} UTC, older than the one it"
-        f" acknowledged as {last.digest}, made {last.created:%Y-%m-%d %H:%M:%S} UTC: it went back in time",
+        f"the registry gave an image of ours made {_utc(labels.created)}, older than the one it acknowledged as"
+        f" {last.digest}, made {_utc(last.created)}: it went back in time",
     )
 
 
@@ -99,3 +102,7 @@ def _altered(digest: str | None, last: Push) -> Failure:
     return Failure(
         Reason.INTEGRITY, f"the registry gave {digest or 'an image without a digest'}, but {last.digest} was pushed"
     )
+
+
+def _utc(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

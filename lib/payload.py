@@ -71,7 +71,7 @@ def write_context(folder: Path, base: str, layers: int, payload_bytes: int, labe
         share = payload_bytes // layers + (number < payload_bytes % layers)
         _write_random(folder / name, share)
         lines.append(f"COPY {name} /registry-monitor/{name}")
-    (folder / "Dockerfile").write_text("\n".join(lines) + "\n")
+    (folder / "Dockerfile").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _write_random(path: Path, size: int) -> None:

@@ -155,19 +155,22 @@ class Cycle:
     @classmethod
     def from_dict(cls, shape: dict[str, Any]) -> Cycle:
         """Given what `to_dict()` returned, return the cycle. Raise KeyError or ValueError for anything else."""
-        return cls(
-            target=shape["target"],
-            registry=shape["registry"],
-            repository=shape["repository"],
-            tag=shape["tag"],
-            started=datetime.fromisoformat(shape["started"]),
-            seconds=float(shape["seconds"]),
-            verdict=Verdict(shape["verdict"]),
-            steps=tuple(Step.from_dict(step) for step in shape["steps"]),
-            pushed_digest=shape["pushed_digest"],
-            pulled_digest=shape["pulled_digest"],
-            payload_bytes=int(shape["payload_bytes"]),
-        )
+        try:
+            return cls(
+                target=shape["target"],
+                registry=shape["registry"],
+                repository=shape["repository"],
+                tag=shape["tag"],
+                started=datetime.fromisoformat(shape["started"]),
+                seconds=float(shape["seconds"]),
+                verdict=Verdict(shape["verdict"]),
+                steps=tuple(Step.from_dict(step) for step in shape["steps"]),
+                pushed_digest=shape["pushed_digest"],
+                pulled_digest=shape["pulled_digest"],
+                payload_bytes=int(shape["payload_bytes"]),
+            )
+        except TypeError as error:
+            raise ValueError(f"no cycle: {error}") from None
 
 
 def rfc3339(moment: datetime) -> str:

@@ -12,6 +12,8 @@ SECRET_PLACEHOLDER = "<secret>"  # noqa: S105  what is shown in place of one
 #: A password of more than this is a wrong file, not a password.
 LONGEST_SECRET_BYTES = 64 * 1024
 
+_ESCAPED_BY_GO = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
+
 
 class Secret:
     """A text that must not be shown.
@@ -37,9 +39,12 @@ class Secret:
         return text
 
     def _forms(self) -> tuple[str, ...]:
-        # As it is, in a URL, in a JSON string, in base64; longest first, so that none leaves a piece of another.
-        encoded = base64.b64encode(self._text.encode()).decode()
-        forms = {self._text, quote(self._text, safe=""), json.dumps(self._text)[1:-1], encoded, encoded.rstrip("=")}
+        # As it is, in a URL, in a JSON string (Python's and Go's), in base64; longest first, so that none leaves a
+        # piece of another.
+        in_json = {json.dumps(self._text, ensure_ascii=escaped)[1:-1] for escaped in (True, False)}
+        in_go = {form.translate(_ESCAPED_BY_GO) for form in in_json}
+        in_base64 = base64.b64encode(self._text.encode()).decode()
+        forms = {self._text, quote(self._text, safe=""), in_base64, in_base64.rstrip("="), *in_json, *in_go}
         return tuple(sorted(forms - {""}, key=len, reverse=True))
 
     def __repr__(self) -> str:

@@ -16,14 +16,18 @@ from lib.failure import Failure, Reason, Scope
 from lib.result import Outcome, Step, StepName
 from lib.target import Target
 
-#: How long the daemon has to answer when it is asked whether it is there.
+#: How long the daemon has to answer when it is asked whether it is there, and the CLI when it is asked for itself.
 ASK_SECONDS = 3.0
+_ASK_CLI_SECONDS = 2.0
 
-#: Reasons that a sick daemon brings about, too.
+#: Deadline of each docker command that is no step: the step's own, where that is shorter.
+_UPKEEP_SECONDS = 20.0
+
+#: Reasons that a sick daemon brings about, too. In a login it can be any: without a daemon, newer CLIs try themselves.
 _DAEMON_IN_DOUBT = frozenset({Reason.TIMEOUT, Reason.RESET, Reason.REFUSED, Reason.UNCLASSIFIED})
 
-#: Scopes that name another registry's fault where the base image comes from there.
-_BLAMED_ON_BASE = frozenset({Scope.REGISTRY, Scope.CREDENTIALS, Scope.NETWORK})
+#: Scopes of those whom a command that never leaves the host can't meet.
+_OUTSIDE = frozenset({Scope.REGISTRY, Scope.CREDENTIALS, Scope.NETWORK})
 
 _A = TypeVar("_A", bound=Answer)
 
@@ -57,7 +61,16 @@ class Observers:
 
 
 class StepFailed(Exception):  # noqa: N818  it ends a cycle, and never leaves it
-    """A step failed, and is noted."""
+    """A step failed, and is noted.
+
+    Attributes:
+        failure: why.
+    """
+
+    def __init__(self, failure: Failure) -> None:
+        """Given why."""
+        super().__init__(failure.detail)
+        self.failure = failure
 
 
 class Steps:
@@ -76,9 +89,17 @@ class Steps:
         self._begun = time.monotonic()
 
     @property
-    def daemon_is_gone(self) -> bool:
-        """Whether the last step failed since docker itself does not work."""
-        return bool(self.done) and self.done[-1].reason in (Reason.DAEMON, Reason.CLI)
+    def docker_is_gone(self) -> bool:
+        """Whether the last step failed since there is no daemon to talk to, or no CLI that could be started."""
+        if not self.done:
+            return False
+        last = self.done[-1]
+        return last.reason is Reason.DAEMON or (last.reason is Reason.CLI and last.seconds == 0)
+
+    @property
+    def upkeep_seconds(self) -> float:
+        """The deadline of a docker command that is no step."""
+        return upkeep_seconds(self._target)
 
     def run(
         self, name: StepName, action: Callable[[float], _A], judge: Callable[[_A], Failure | None] | None = None
@@ -110,7 +131,7 @@ class Steps:
             answer = action(self._deadline(name))
         except DockerError as error:
             if not accepted(error.failure):
-                self.fail(name, self._blame(name, error.failure), error.answer)
+                self._fail(name, self._blame(name, error), error.answer)
             self._note(Step(name, Outcome.SKIPPED, error.answer.seconds, retries=error.answer.retries))
             return None
         if judge is not None:
@@ -119,16 +140,22 @@ class Steps:
         return answer
 
     @contextmanager
-    def upkeep(self, name: StepName) -> Iterator[None]:
-        """Run unmeasured docker commands that a step needs. Given its name. Raise StepFailed where one fails."""
+    def preparing(self, name: StepName) -> Iterator[None]:
+        """Run what a step needs before it begins: docker commands that never leave the host.
+
+        Given the step's name. Raise StepFailed where one fails.
+        """
         try:
             yield
         except DockerError as error:
-            self.fail(name, self._blame(name, error.failure), error.answer)
+            self.fail(name, self._blame_host(error), error.answer)
 
     def fail(self, name: StepName, failure: Failure, answer: Answer | None = None) -> NoReturn:
-        """Note a step as failed. Given its name, why, and how far its command came. Raise StepFailed."""
-        answer = answer or Answer(seconds=0.0)
+        """Note a step as failed before it began. Given its name, why, and what took how long. Raise StepFailed."""
+        self._observer.step_started(self._target, name)
+        self._fail(name, failure, answer or Answer(seconds=0.0))
+
+    def _fail(self, name: StepName, failure: Failure, answer: Answer) -> NoReturn:
         self._note(
             Step(
                 name=name,
@@ -141,7 +168,7 @@ class Steps:
                 output=answer.output,
             )
         )
-        raise StepFailed
+        raise StepFailed(failure)
 
     def _deadline(self, name: StepName) -> float:
         left = self._target.cycle_timeout - (time.monotonic() - self._begun)
@@ -154,26 +181,60 @@ class Steps:
         try:
             failure = judge(answer)
         except DockerError as error:  # it had to ask docker more, and did not get an answer
-            failure = error.failure
+            failure = self._blame_host(error)
         if failure is not None:
-            self.fail(name, failure, answer)
+            self._fail(name, failure, answer)
 
-    def _blame(self, name: StepName, failure: Failure) -> Failure:
-        """Given a failed step's name and why docker said that it failed, return whose fault that really is."""
-        if failure.reason in _DAEMON_IN_DOUBT:
-            try:
-                self._docker.version(ASK_SECONDS)
-            except DockerError as error:
-                detail = f"{failure.detail}; and the docker daemon does not answer: {error.failure.detail}"
-                reason = error.failure.reason if error.failure.scope is Scope.HOST else Reason.DAEMON
-                return Failure(reason, detail)
-        if name is StepName.BASE and failure.scope in _BLAMED_ON_BASE and not self._target.base_is_ours:
+    # Whose fault it is.
+
+    def _blame(self, name: StepName, error: DockerError) -> Failure:
+        """Given a step's name and how its command failed, return whose fault that really is."""
+        if name in _LOCAL_STEPS and error.deadline_passed:
+            return self._blame_host(error, _LOCAL_STEPS[name])
+        failure = error.failure
+        if failure.reason in _DAEMON_IN_DOUBT or (name is StepName.LOGIN and failure.scope is not Scope.HOST):
+            failure = self._blame_docker(failure) or failure
+        if name is StepName.BASE and failure.scope in _OUTSIDE and not self._target.base_is_ours:
             return Failure(Reason.BASE_IMAGE, failure.detail)
         return failure
+
+    def _blame_host(self, error: DockerError, reason: Reason = Reason.DAEMON) -> Failure:
+        """Given how a command failed that never leaves the host, and the reason where all else is well, judge it."""
+        if error.failure.scope not in _OUTSIDE:
+            return error.failure
+        return self._blame_docker(error.failure) or Failure(reason, error.failure.detail)
+
+    def _blame_docker(self, failure: Failure) -> Failure | None:
+        """Given a failure that others are to blame for, ask docker itself; return the failure if it is docker's."""
+        try:
+            self._docker.version(ASK_SECONDS)
+        except DockerError as error:
+            if error.failure.scope is Scope.HOST:
+                return _with_words(error.failure.reason, failure, error)
+        else:
+            return None
+        try:
+            self._docker.client_version(_ASK_CLI_SECONDS)
+        except DockerError as error:
+            return _with_words(Reason.CLI, failure, error)
+        return Failure(Reason.DAEMON, f"{failure.detail}; and the docker daemon does not answer")
 
     def _note(self, step: Step) -> None:
         self.done.append(step)
         self._observer.step_finished(self._target, step)
+
+
+#: The steps that never leave the host, and what it means when one of them takes too long.
+_LOCAL_STEPS = {StepName.BUILD: Reason.BUILD, StepName.RMI: Reason.DAEMON}
+
+
+def upkeep_seconds(target: Target) -> float:
+    """Given a target, return the deadline of a docker command that is no step."""
+    return min(_UPKEEP_SECONDS, target.step_timeout)
+
+
+def _with_words(reason: Reason, failure: Failure, error: DockerError) -> Failure:
+    return Failure(reason, f"{failure.detail}; and docker itself does not work: {error.failure.detail}")
 
 
 def _never(_: Failure) -> bool:
