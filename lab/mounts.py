@@ -1,0 +1,46 @@
+"""Mounts: files that one program sees at other places, and small disks.
+
+A lab that ends, or is found dead, unmounts what is below its folder; so it needs no care where the test was killed.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from lab.folder import unmount
+
+#: Mounts pairs of its arguments up to `--`, the first on the second, in a mount namespace of its own, and then becomes
+#: what follows. The namespace, with what is mounted in it, is gone when the program ends, whatever way that is.
+_SCRIPT = """
+set -e
+while [ "$1" != -- ]; do
+    [ -e "$2" ] || mkdir -p "$2"
+    mount --bind "$1" "$2"
+    shift 2
+done
+shift
+exec "$@"
+"""
+
+
+def with_mounts(mounts: Mapping[Path, Path], argv: Sequence[str]) -> tuple[str, ...]:
+    """Given files or folders by the places where they are to be seen, and a command, return the command that sees them.
+
+    Its process is the given command's. A folder is made where the place is missing.
+    """
+    told = [str(path) for place, source in mounts.items() for path in (source, place)]
+    return ("unshare", "--mount", "--propagation", "slave", "sh", "-c", _SCRIPT, "sh", *told, "--", *argv)
+
+
+@contextmanager
+def small_disk(folder: Path, size_bytes: int) -> Iterator[None]:
+    """Given a folder to make, and how much goes into it, have a small disk there."""
+    folder.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "lab", str(folder)], check=True)
+    try:
+        yield
+    finally:
+        unmount(folder)

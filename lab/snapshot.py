@@ -1,0 +1,65 @@
+"""What an engine holds at a moment: to see that it is the same afterwards."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lab.engine import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What an engine holds. Two are equal where nothing that docker shows differs.
+
+    Attributes:
+        images: `ID NAME` of each, also of those without a name.
+        containers, volumes, networks: their IDs and names.
+        disk: what `docker system df` counts: images, containers, volumes, build cache, with their sizes.
+        build_cache: the IDs of the build cache's records.
+        data_bytes, data_files: how much the engine's folder holds. They waver by its own bookkeeping, and so are to
+            be compared with some room.
+    """
+
+    images: frozenset[str]
+    containers: frozenset[str]
+    volumes: frozenset[str]
+    networks: frozenset[str]
+    disk: frozenset[str]
+    build_cache: frozenset[str]
+    data_bytes: int = field(compare=False)
+    data_files: int = field(compare=False)
+
+
+def take_snapshot(engine: Engine) -> Snapshot:
+    """Given an engine, return what it holds. Raise LabError."""
+    data_bytes, data_files = _measure(engine.data)
+    return Snapshot(
+        images=_lines(engine, "images", "--all", "--no-trunc", "--format={{.ID}} {{.Repository}}:{{.Tag}}@{{.Digest}}"),
+        containers=_lines(engine, "ps", "--all", "--no-trunc", "--format={{.ID}} {{.Names}}"),
+        volumes=_lines(engine, "volume", "ls", "--format={{.Name}}"),
+        networks=_lines(engine, "network", "ls", "--no-trunc", "--format={{.ID}} {{.Name}}"),
+        disk=_lines(engine, "system", "df", "--format={{.Type}}: {{.TotalCount}}, {{.Size}}"),
+        build_cache=_lines(engine, "system", "df", "--verbose", "--format={{range .BuildCache}}{{println .ID}}{{end}}"),
+        data_bytes=data_bytes,
+        data_files=data_files,
+    )
+
+
+def _lines(engine: Engine, *arguments: str) -> frozenset[str]:
+    return frozenset(line for line in engine.docker(*arguments).stdout.splitlines() if line.strip())
+
+
+def _measure(folder: Path) -> tuple[int, int]:
+    """Given a folder, return the bytes on disk, and the number, of the files in it."""
+    blocks = files = 0
+    for root, folders, names in os.walk(folder):
+        for name in (*folders, *names):
+            try:
+                status = os.lstat(os.path.join(root, name))  # noqa: PTH118  a Path for each costs too much
+            except FileNotFoundError:
+                continue  # the engine is at work
+            blocks += status.st_blocks
+            files += 1
+    return blocks * 512, files

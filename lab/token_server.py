@@ -1,0 +1,118 @@
+"""TokenServer: gives out the tokens of a registry with `auth: token`, as the distribution project describes them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
+from uuid import uuid4
+
+from lab.certificates import Signer
+from lab.registry import TokenAuth
+
+SERVICE = "lab registry"
+ISSUER = "lab token server"
+_LIFETIME_SECONDS = 300
+
+
+class TokenServer:
+    """A token server on loopback, with one user. A context manager.
+
+    Attributes:
+        address: where it listens.
+        password: what the user has to say; may be changed.
+    """
+
+    def __init__(self, folder: Path, username: str, password: str) -> None:
+        """Given a folder to make for its key, and its user, start it. Raise OSError or CalledProcessError."""
+        self._signer = Signer(folder)
+        self.username = username
+        self.password = password
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.address: tuple[str, int] = ("127.0.0.1", self._server.server_port)
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
+        self._thread.start()
+
+    def auth(self, realm: str) -> TokenAuth:
+        """Given the URL under which docker finds this server, return what its registry has to know."""
+        return TokenAuth(realm, SERVICE, ISSUER, self._signer.certificate)
+
+    def close(self) -> None:
+        """Stop it."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _knows(self, authorization: str) -> bool:
+        try:
+            said = base64.b64decode(authorization.removeprefix("Basic ")).decode()
+        except (binascii.Error, UnicodeDecodeError):
+            return False
+        return said == f"{self.username}:{self.password}"
+
+    def _token(self, scopes: list[str]) -> str:
+        now = int(time.time())
+        header = {"typ": "JWT", "alg": "RS256", "x5c": [self._signer.chain()]}
+        claims = {
+            "iss": ISSUER,
+            "sub": self.username,
+            "aud": SERVICE,
+            "iat": now,
+            "nbf": now - 10,
+            "exp": now + _LIFETIME_SECONDS,
+            "jti": uuid4().hex,
+            "access": [_access(scope) for scope in scopes],
+        }
+        signed = b".".join(_base64url(json.dumps(part).encode()) for part in (header, claims))
+        return (signed + b"." + _base64url(self._signer.sign(signed))).decode()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                if not server._knows(self.headers.get("Authorization", "")):
+                    self._answer(401, {"details": "incorrect username or password"})
+                    return
+                scopes = parse_qs(urlsplit(self.path).query).get("scope", [])
+                token = server._token([scope for text in scopes for scope in text.split()])
+                self._answer(200, {"token": token, "expires_in": _LIFETIME_SECONDS})
+
+            def _answer(self, status: int, shape: dict[str, Any]) -> None:
+                body = json.dumps(shape).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                """Nothing: what was asked for is not what a test looks at."""
+
+        return Handler
+
+
+def _access(scope: str) -> dict[str, Any]:
+    """Given a scope (`repository:acme/canary:pull,push`), return it as a claim of a token."""
+    kind, _, rest = scope.partition(":")
+    name, _, actions = rest.rpartition(":")
+    return {"type": kind, "name": name, "actions": actions.split(",")}
+
+
+def _base64url(raw: bytes) -> bytes:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=")
