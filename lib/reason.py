@@ -1,4 +1,4 @@
-"""Why a step failed, whose fault that is, what that says of the registry, and what to do: Reason, Scope, Verdict, ADVICE.
+"""Why a step failed, whose fault that is, what it says of the registry, what to do: Reason, Scope, Verdict, ADVICE.
 
 docs/reasons.md says the same at more length.
 """
@@ -99,12 +99,14 @@ _SCOPES: dict[Reason, Scope] = {reason: scope for scope, reasons in _REASONS_BY_
 
 #: What to do first, one sentence a reason.
 ADVICE: dict[Reason, str] = {
-    Reason.SERVER_ERROR: "Look at the registry's own logs and storage at the time of the failure, then at what stands in front.",
+    Reason.SERVER_ERROR: "Look at the registry's own logs and storage, then at what stands in front of it.",
     Reason.RATE_LIMITED: "Log in with an account that has a higher limit, or test this target less often.",
     Reason.NOT_FOUND: "Look whether somebody deleted the repository or the tag, and whether the registry lost data.",
     Reason.QUOTA: "Delete old images from the repository or raise its storage limit.",
-    Reason.REJECTED: "Read what the registry refused: size limit, immutable tags or read-only mode, and lift it for this repository.",
-    Reason.INTEGRITY: "Treat the registry's storage and caches as suspect: compare the digests, and pull the image from another place.",
+    Reason.REJECTED: (
+        "Read what the registry refused (size, immutable tag, read-only mode), and allow it for this repository."
+    ),
+    Reason.INTEGRITY: "Treat the registry's storage and caches as suspect, and compare digests from another place.",
     Reason.STALE: "Look for a cache, mirror or replica that still serves an older image, or for a restored backup.",
     Reason.UNCLASSIFIED: "Read docker's own words, and report them so that the next release knows them.",
     Reason.UNAUTHORIZED: "Check that the user name and password still log in, and have not expired.",
@@ -112,18 +114,18 @@ ADVICE: dict[Reason, str] = {
     Reason.DNS: "Resolve the registry's name on this host, then check the resolvers that the docker daemon uses.",
     Reason.REFUSED: "Check that the registry runs and listens on this port, then the load balancer in front.",
     Reason.UNREACHABLE: "Check this host's route to the registry, then firewalls on the way.",
-    Reason.RESET: "Look for a proxy, load balancer or firewall that cuts connections, then for a registry that crashes.",
-    Reason.TLS: "Look at the registry's certificate: its expiry, names and issuer, and whether the port speaks TLS at all.",
+    Reason.RESET: "Look for a proxy, load balancer or firewall that cuts connections, or a registry that crashes.",
+    Reason.TLS: "Look at the registry's certificate: expiry, names, issuer; and whether the port speaks TLS at all.",
     Reason.TIMEOUT: "Check how fast the registry answers from elsewhere, then for lost packets on the way.",
     Reason.PROXY: "Check the proxy that the docker daemon is configured with: address, credentials and rules.",
     Reason.DAEMON: "Check on this host that the docker daemon runs, and that this user may open its socket.",
     Reason.CLI: "Run `docker version` as this user: the docker program is missing, misused or was killed.",
     Reason.DISK_FULL: "Free space on the disk of the docker daemon's data folder on this host.",
     Reason.BUILD: "Read the build's last lines and try the same builder by hand on this host.",
-    Reason.WARM: "Find what kept the payload's layers on this host: a build cache, or another process that pulls this image.",
+    Reason.WARM: "Find what kept the payload on this host: a build cache, or somebody else who pulls this image.",
     Reason.IN_USE: "Find the container on this host that was made from the test image, and remove it.",
-    Reason.BASE_IMAGE: "Check the base image's own registry, its name and its access: the monitored registry is not to blame.",
+    Reason.BASE_IMAGE: "Check the base image's name and its own registry: the monitored registry is not to blame.",
     Reason.REFERENCE: "Correct the repository, tag or base image in the configuration.",
-    Reason.FOREIGN: "Give this monitor a repository or tag of its own, or set `overwrite` if the image there is of no use.",
+    Reason.FOREIGN: "Give this monitor a repository or tag of its own, or set `overwrite` to replace the image there.",
     Reason.CREDENTIAL_HELPER: "Run the credential helper that the Docker configuration names, by hand, as this user.",
 }
