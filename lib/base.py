@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from lib.docker import Docker, Image
+from lib.answers import Image
+from lib.docker import Docker
 
 #: Below this name a base image that has an ID only gets a tag: BuildKit can't build on an ID.
 _LOCAL_REPOSITORY = "registry-monitor-base"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,13 +14,15 @@ from typing import Protocol
 from uuid import uuid4
 
 from lib import judgement
+from lib.answers import Image, Pulled, Removed
 from lib.base import Base, is_base, named_base, tagged_base
 from lib.command import Stopped
-from lib.docker import Docker, Image, Pulled, Removed
+from lib.docker import Docker
 from lib.environment import forget_logins, prepare_config
 from lib.failure import Failure, Reason, Scope, Verdict
 from lib.housekeeping import Housekeeping, remove_images
 from lib.payload import Labels, write_context
+from lib.propagation import pull_until_shown
 from lib.reference import Reference
 from lib.result import Cycle, Push, StepName
 from lib.steps import Observer, StepFailed, Steps
@@ -30,13 +34,13 @@ __all__ = ["CycleRunner", "Memory", "Observer", "Stopped"]
 class Memory(Protocol):
     """What must outlive a cycle."""
 
-    def last_push(self, target: str) -> Push | None:
-        """Given a target's name, return the last push that its registry acknowledged, None where there is none."""
+    def last_push(self, reference: str) -> Push | None:
+        """Given repository and tag, return the last push that the registry acknowledged, None where there is none."""
 
-    def pushed(self, target: str, push: Push) -> None:
+    def pushed(self, reference: str, push: Push) -> None:
         """Keep a push that the registry acknowledged, for good."""
 
-    def forget(self, target: str) -> None:
+    def forget(self, reference: str) -> None:
         """Forget what was pushed: the registry has lost it, and that was told."""
 
     def is_ours(self, instance: str) -> bool:
@@ -157,21 +161,15 @@ class _Pass:
         )
 
     def _pull(self) -> None:
-        last = self.shared.memory.last_push(self.target.name)
+        last = self.shared.memory.last_push(self.reference)
 
         def is_empty(failure: Failure) -> bool:
             return failure.not_there and last is None
 
-        try:
+        with self._learning_from_loss():
             self.steps.run_unless(
                 is_empty, StepName.PULL, self._pull_test_image, lambda pulled: self._judge_found(pulled, last)
             )
-        except StepFailed as failed:
-            # The registry lost or turned back what was pushed. This cycle tells of it; the next begins anew, or it
-            # would tell of nothing else for ever.
-            if failed.failure.not_there or failed.failure.reason is Reason.STALE:
-                self.shared.memory.forget(self.target.name)
-            raise
 
     def _find_base(self) -> None:
         if self.target.base_image is not None:
@@ -231,7 +229,7 @@ class _Pass:
         pushed = self.steps.run(StepName.PUSH, lambda deadline: self.docker.push(self.reference, deadline))
         labels = self.labels
         push = Push(pushed.digest, image_id, labels.token, labels.instance, labels.created)
-        self.shared.memory.pushed(self.target.name, push)
+        self.shared.memory.pushed(self.reference, push)
         self.pushed_digest = push.digest
         return push
 
@@ -254,9 +252,33 @@ class _Pass:
                 pulled.digest, image, push, self.shared.memory.is_ours
             ) or judgement.judge_transfer(pulled, self.target.payload_layers, self.base.layers)
 
-        self.steps.run(StepName.PULL_BACK, self._pull_test_image, judge)
+        def pull(deadline: float) -> Pulled:
+            patience = min(self.target.propagation_timeout, deadline)
+            return pull_until_shown(
+                self._pull_test_image,
+                lambda: self.housekeeping.remove_test_image(self.docker),
+                push.digest,
+                patience,
+                deadline,
+            )
+
+        with self._learning_from_loss():
+            self.steps.run(StepName.PULL_BACK, pull, judge)
 
     # What they ask for besides.
+
+    @contextmanager
+    def _learning_from_loss(self) -> Iterator[None]:
+        """Where the registry lost or turned back what was pushed, forget that it was.
+
+        This cycle tells of it; the next begins anew, or it would tell of nothing else for ever.
+        """
+        try:
+            yield
+        except StepFailed as failed:
+            if failed.failure.not_there or failed.failure.reason is Reason.STALE:
+                self.shared.memory.forget(self.reference)
+            raise
 
     def _pull_test_image(self, deadline: float) -> Pulled:
         return self.docker.pull(self.reference, deadline)

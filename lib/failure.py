@@ -15,9 +15,10 @@ from lib.words import errors, plain
 
 __all__ = ["ADVICE", "Failure", "Reason", "Scope", "Verdict", "classify"]
 
-#: Words of `denied` that also fit what does not exist: registries do not tell a stranger which of the two it is.
 _NO_SUCH_IMAGE = re.compile(r"no such image|image not known|does not exist locally", re.IGNORECASE)
 _LOCAL = frozenset({"rmi", "tag", "inspect", "images"})
+
+#: Words of `denied` that also fit what does not exist: registries do not tell a stranger which of the two it is.
 _MAY_NOT_EXIST = re.compile(r"does not exist or (?:may|no)|or it may not exist", re.IGNORECASE)
 
 #: What words mean that nobody has met. `unclassified` speaks of the registry, so that only its own steps have it.

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from lib.docker import Docker, DockerError, Image
+from lib.answers import Image
+from lib.docker import Docker, DockerError
 from lib.failure import Failure, Reason
 from lib.payload import INSTANCE_LABEL, Labels
 from lib.steps import upkeep_seconds

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from lib.docker import Image, Pulled
+from lib.answers import Image, Pulled
 from lib.failure import Failure, Reason
 from lib.payload import Labels
 from lib.result import Push

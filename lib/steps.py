@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn, Protocol, TypeVar
 
-from lib.docker import Answer, Docker, DockerError
+from lib.answers import Answer
+from lib.docker import Docker, DockerError
 from lib.failure import Failure, Reason, Scope
 from lib.result import Outcome, Step, StepName
 from lib.target import Target
@@ -78,23 +79,17 @@ class Steps:
 
     Attributes:
         done: those that came to their end so far, in their order.
+        docker_is_gone: whether one failed since there is no daemon to talk to, or no CLI that could be started.
     """
 
     def __init__(self, target: Target, observer: Observer, docker: Docker) -> None:
         """Given the target, who is told of each step, and the CLI to ask the daemon with: the cycle begins now."""
         self.done: list[Step] = []
+        self.docker_is_gone = False
         self._target = target
         self._observer = observer
         self._docker = docker
         self._begun = time.monotonic()
-
-    @property
-    def docker_is_gone(self) -> bool:
-        """Whether the last step failed since there is no daemon to talk to, or no CLI that could be started."""
-        if not self.done:
-            return False
-        last = self.done[-1]
-        return last.reason is Reason.DAEMON or (last.reason is Reason.CLI and last.seconds == 0)
 
     @property
     def upkeep_seconds(self) -> float:
@@ -192,6 +187,7 @@ class Steps:
         if name in _LOCAL_STEPS and error.deadline_passed:
             return self._blame_host(error, _LOCAL_STEPS[name])
         failure = error.failure
+        self.docker_is_gone = error.docker_is_gone
         if failure.reason in _DAEMON_IN_DOUBT or (name is StepName.LOGIN and failure.scope is not Scope.HOST):
             failure = self._blame_docker(failure) or failure
         if name is StepName.BASE and failure.scope in _OUTSIDE and not self._target.base_is_ours:
@@ -200,6 +196,7 @@ class Steps:
 
     def _blame_host(self, error: DockerError, reason: Reason = Reason.DAEMON) -> Failure:
         """Given how a command failed that never leaves the host, and the reason where all else is well, judge it."""
+        self.docker_is_gone = error.docker_is_gone
         if error.failure.scope not in _OUTSIDE:
             return error.failure
         return self._blame_docker(error.failure) or Failure(reason, error.failure.detail)
@@ -209,6 +206,7 @@ class Steps:
         try:
             self._docker.version(ASK_SECONDS)
         except DockerError as error:
+            self.docker_is_gone = True
             if error.failure.scope is Scope.HOST:
                 return _with_words(error.failure.reason, failure, error)
         else:

@@ -102,7 +102,7 @@ def test_fifty_cycles_leave_the_host_as_it_was(engine, repository, snapshot, tmp
     before_files = sorted(str(path) for path in Path(engine.env["DOCKER_CONFIG"]).rglob("*"))
 
     with Monitor(tmp_path, engine, *login(repository), "-run-test-every=100ms", "-payload-size=64KiB") as monitor:
-        await_true(lambda: successes(monitor) >= 50, 150, "50 cycles")
+        await_true(lambda: successes(monitor) >= 50, 280, "50 cycles")
         assert monitor.stop() == 0
     after = snapshot()
 

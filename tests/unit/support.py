@@ -24,6 +24,7 @@ HOST = "127.0.0.1:5888"
 NAME = f"{HOST}/lab/canary:latest"
 REFERENCE = Reference(HOST, "lab/canary")
 VERSION = ("version", "--format", "{{.Client.Version}} {{.Server.Version}}")
+CLIENT_VERSION = ("--version",)
 INSPECT = ("image", "inspect", "--format", "{{json .}}")
 SWEEP = ("images", "--all", "--quiet", "--no-trunc", "--filter", "label=registry-monitor.instance")
 CLIS = ("28.2.2", "20.10.24")
@@ -167,6 +168,11 @@ class Script:
 def hangs() -> None:
     """Be the `does` of a command that its deadline ends."""
     raise subprocess.TimeoutExpired("docker", 1)
+
+
+def is_missing() -> None:
+    """Be the `does` of a command whose program is not there."""
+    raise FileNotFoundError(2, "not found")
 
 
 @dataclass

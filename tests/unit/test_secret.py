@@ -83,3 +83,16 @@ def test_a_secret_is_blanked_in_a_text_in_every_form_it_can_have():
     text = 'a hunter"2 b hunter%222 c hunter\\"2 d aHVudGVyIjI= e'
 
     assert secret.blanked_in(text) == "a <secret> b <secret> c <secret> d <secret> e"
+
+
+def test_a_secret_is_blanked_as_python_and_go_write_it_in_json():
+    """Docker is written in Go, which keeps letters as they are in JSON, and escapes what HTML would not."""
+    secret = Secret('pä<&>"ss')
+
+    text = '1 pä\\u003c\\u0026\\u003e\\"ss 2 p\\u00e4<&>\\"ss 3 pä<&>\\"ss 4 p\\u00e4\\u003c\\u0026\\u003e\\"ss'
+
+    assert secret.blanked_in(text) == "1 <secret> 2 <secret> 3 <secret> 4 <secret>"
+
+
+def test_an_empty_secret_blanks_nothing():
+    assert Secret("").blanked_in("a text") == "a text"

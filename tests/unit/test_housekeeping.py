@@ -1,0 +1,360 @@
+"""A host looks after a cycle as it did before: ours goes, what is not ours stays, and names go back."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lib.answers import Image
+from lib.command import Completed
+from lib.docker import Docker, DockerError
+from lib.failure import Reason
+from lib.housekeeping import Housekeeping, remove_images
+from lib.reference import Reference
+from lib.target import Target
+from tests.unit.support import (
+    INSPECT,
+    NAME,
+    NO_DAEMON,
+    REFERENCE,
+    SWEEP,
+    Script,
+    described,
+    digest_of,
+    hangs,
+    is_missing,
+    labels_of,
+    missing,
+)
+
+TARGET = Target("lab", REFERENCE)
+CONFLICT = "Error response from daemon: conflict: unable to delete {} (cannot be forced) - it is in use\n"
+HAS_CHILDREN = CONFLICT.replace("it is in use", "image has dependent child images")
+GONE = "Error response from daemon: No such image: {}\n"
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def script(fp):
+    return Script(fp)
+
+
+@pytest.fixture
+def docker(script):
+    return Docker(script.runner, "docker", {}, Path("/config"))
+
+
+@pytest.fixture
+def keeping():
+    return Housekeeping(TARGET, "me", {"dead"}.__contains__)
+
+
+def leftovers(script, *images):
+    """Announce a sweep that finds these descriptions, each beside its ID."""
+    ids = [image_id for image_id, _ in images]
+    script.on(*SWEEP, out="".join(f"{image_id}\n" for image_id in ids))
+    if ids:
+        script.on(*INSPECT, *ids, out="".join(text for _, text in images))
+
+
+def left(mark, tags=(), **labels):
+    return digest_of(mark), described(digest_of(mark), tags, labels_of(**{"created": NOW} | labels))
+
+
+def swept(keeping, docker, script, *images):
+    """Return what a sweep removes of these images."""
+    script.on(*INSPECT, NAME, keeping._waiting, err=missing(NAME, keeping._waiting), code=1)
+    leftovers(script, *images)
+    script._fp.register(["docker", "rmi", script._fp.any()], occurrences=9)
+    keeping.prepare(docker)
+    return [argv[1:] for argv in script.ran if argv[0] == "rmi"]
+
+
+@pytest.mark.parametrize(
+    ("image", "removed"),
+    [
+        (left("a"), True),  # ours, of this process and target
+        (left("a", target="other"), False),  # of this process, but another target's cycle may need it now
+        (left("a", instance="dead"), True),
+        (left("a", instance="dead", target="other"), True),
+        (left("a", instance="living"), False),
+        (left("a", (NAME,), instance="living"), True),  # it has the very name that we are about to use
+        (left("a", instance="unknown", created=NOW - timedelta(hours=3)), True),
+        (left("a", instance="unknown", created=NOW - timedelta(hours=1)), False),
+        ((digest_of("a"), described(digest_of("a"), ())), False),  # it lost its labels, and is nobody's
+    ],
+)
+def test_leftovers_are_ours_or_of_the_dead(script, docker, keeping, image, removed):
+    """Of all labelled images, those go that no living cycle can need."""
+    assert swept(keeping, docker, script, image) == [(NAME if NAME in image[1] else digest_of("a"),)] * removed
+
+
+def test_a_leftover_goes_with_all_its_names(script, docker, keeping):
+    """An image that has names goes by them all at once, and before those without, which go by their IDs."""
+    assert swept(keeping, docker, script, left("a"), left("b", ("x:1", "y:2")), left("c")) == [
+        ("x:1", "y:2"), (digest_of("a"),), (digest_of("c"),),
+    ]  # fmt: skip
+
+
+def test_a_clean_host_is_asked_once(script, docker, keeping):
+    """After a first look that finds nothing, preparing and restoring ask for no list of images."""
+    script.on(*INSPECT, NAME, keeping._waiting, err=missing(NAME, keeping._waiting), code=1, times=2)
+    leftovers(script)
+
+    keeping.prepare(docker)
+    keeping.restore(docker)
+    keeping.prepare(docker)
+
+    assert script.ran.count(SWEEP) == 1
+
+
+def test_an_image_of_ours_under_our_name_is_swept(script, docker, keeping):
+    """An image of a monitor's that has the test image's name does not wait: it goes."""
+    script.on(*INSPECT, NAME, keeping._waiting, err=missing(NAME, keeping._waiting), code=1)
+    leftovers(script)
+    keeping.prepare(docker)
+    script.on(*INSPECT, NAME, keeping._waiting, out=left("a", (NAME,))[1], err=missing(keeping._waiting), code=1)
+    leftovers(script, left("a", (NAME,)))
+    script.on("rmi", NAME)
+
+    keeping.prepare(docker)
+
+    assert script.ran[-1] == ("rmi", NAME)
+
+
+def test_the_waiting_name_is_the_references_own():
+    """It is found again after a crash, and no two targets share one."""
+    other = replace(TARGET, reference=Reference("quay.io", "lab/canary"))
+    names = {Housekeeping(target, "x", bool)._waiting for target in (TARGET, other, TARGET)}
+
+    assert len(names) == 2
+    assert all(name.startswith("registry-monitor-held/") for name in names)
+
+
+def test_what_can_t_be_given_back_now_is_given_back_later(script, docker, keeping, caplog):
+    """A name whose way back fails waits on, and is tried again."""
+    theirs = described(digest_of("e"))
+    script.on(*INSPECT, NAME, keeping._waiting, out=theirs, err=missing(keeping._waiting), code=1)
+    script.on("tag", digest_of("e"), keeping._waiting)
+    leftovers(script)
+    keeping.prepare(docker)
+    script.on("tag", keeping._waiting, NAME, err=NO_DAEMON, code=1)
+    keeping.restore(docker)
+    leftovers(script)
+    script.on("tag", keeping._waiting, NAME)
+    script.on("rmi", keeping._waiting)
+
+    keeping.restore(docker)
+
+    assert script.ran[-2:] == [("tag", keeping._waiting, NAME), ("rmi", keeping._waiting)]
+    (record,) = caplog.records
+    assert (record.target, record.reason, record.detail) == ("lab", "daemon", NO_DAEMON.strip())
+
+
+def test_a_name_that_docker_does_not_let_go_of_is_left_to_restore(script, docker, keeping):
+    """remove_test_image() never raises; restore() then looks for what is left."""
+    script.on(*INSPECT, NAME, keeping._waiting, err=missing(NAME, keeping._waiting), code=1)
+    leftovers(script)
+    keeping.prepare(docker)
+    script.on("rmi", NAME, err=CONFLICT.format(NAME), code=1)
+    leftovers(script)
+
+    keeping.remove_test_image(docker)
+    keeping.restore(docker)
+
+    assert script.ran[-1] == SWEEP
+
+
+@pytest.mark.parametrize("call", ["prepare", "restore"])
+def test_an_image_that_stays_is_told_and_stops_nothing(script, docker, keeping, call, caplog):
+    """A leftover that somebody uses is logged, and blinds no target: the cycle that it precedes is run."""
+    if call == "prepare":
+        script.on(*INSPECT, NAME, keeping._waiting, err=missing(NAME, keeping._waiting), code=1)
+    leftovers(script, left("a", instance="dead", target="other"))
+    script.on("rmi", digest_of("a"), err=CONFLICT.format(digest_of("a")), code=1)
+    script.on(*INSPECT, digest_of("a"), out=left("a")[1])
+
+    getattr(keeping, call)(docker)
+
+    (record,) = caplog.records
+    assert (record.levelname, record.target, record.reason) == ("WARNING", "lab", "in_use")
+    assert digest_of("a") in record.detail
+
+
+@pytest.mark.parametrize("broken", [{"err": NO_DAEMON, "code": 1}, {"does": hangs}, {"does": is_missing}])
+@pytest.mark.parametrize("at", ["images", "inspect", "rmi"])
+def test_a_sweep_that_docker_fails_stops_the_cycle(script, docker, keeping, at, broken, caplog):
+    """Where docker itself does not work nothing is known of what is left: prepare() raises, and looks again."""
+    script.on(*INSPECT, NAME, keeping._waiting, err=missing(NAME, keeping._waiting), code=1, times=2)
+    script.on(*SWEEP, **({"out": f"{digest_of('a')}\n"} | (broken if at == "images" else {})))
+    if at != "images":
+        script.on(*INSPECT, digest_of("a"), **({"out": left("a")[1]} | (broken if at == "inspect" else {})))
+    if at == "rmi":
+        script.on("rmi", digest_of("a"), **broken)
+
+    with pytest.raises(DockerError):
+        keeping.prepare(docker)
+    leftovers(script)
+    keeping.prepare(docker)
+
+    assert script.ran[-1] == SWEEP
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(("late", "sweeps"), [(False, [SWEEP]), (True, [SWEEP, SWEEP])])
+def test_what_was_ended_by_force_is_looked_for_before_the_next_cycle_as_well(script, docker, keeping, late, sweeps):
+    """The daemon may make an image after its command was ended: one sweep at once, one more later, and no third."""
+    script.on(*INSPECT, NAME, keeping._waiting, err=missing(NAME, keeping._waiting), code=1, times=3)
+    leftovers(script)
+    keeping.prepare(docker)
+    before = len(script.ran)
+    for _ in sweeps:
+        leftovers(script)
+
+    keeping.expect_leftovers(late=late)
+    keeping.restore(docker)
+    for _ in range(2):
+        keeping.prepare(docker)
+        keeping.restore(docker)
+
+    assert [argv for argv in script.ran[before:] if argv == SWEEP] == sweeps
+    assert script.ran[before] == SWEEP
+
+
+def test_no_command_takes_longer_than_a_step(script, docker):
+    """Where steps have a short deadline, so has what goes on before and after them."""
+    keeping = Housekeeping(replace(TARGET, step_timeout=4.0), "me", {"dead"}.__contains__)
+
+    swept(keeping, docker, script, left("a"))
+    keeping.remove_test_image(docker)
+
+    assert [command.deadline for command in script.runner.commands] == [4.0] * 5
+
+
+# What removes images.
+
+
+class Store:
+    """An engine's images, some of them built on others: as `docker rmi` and `docker image inspect` have it.
+
+    Attributes:
+        images: their names, by ID.
+        parents: of images, by ID.
+        used: those that a container was made from.
+    """
+
+    def __init__(self, images, parents=(), used=()):
+        self.images = dict(images)
+        self.parents = dict(parents)
+        self.used = set(used)
+
+    def __call__(self, command):
+        verb, *asked = command.argv[1:]
+        if verb == "rmi":
+            errors = "".join(filter(None, map(self.remove, asked)))
+            return Completed(1 if errors else 0, "", errors, 0.1)
+        asked = [name for name in asked if name.startswith("sha256:")]
+        found = "".join(described(name, tuple(self.images[name])) for name in asked if name in self.images)
+        errors = missing(*(name for name in asked if name not in self.images))
+        return Completed(1 if errors else 0, found, errors, 0.1)
+
+    def remove(self, name):
+        """Given a name or ID, remove it; return docker's words where it can't."""
+        image = next((one for one, tags in self.images.items() if name == one or name in tags), None)
+        if image is None:
+            return GONE.format(name)
+        tags = self.images[image]
+        if len(tags) > 1 and name != image:
+            tags.remove(name)
+            return None
+        if image in self.used:
+            return CONFLICT.format(image)
+        if image in self.parents.values():
+            return HAS_CHILDREN.format(image)
+        del self.images[image]
+        parent = self.parents.pop(image, None)
+        if parent is not None and not self.images[parent] and parent not in self.parents.values():
+            self.remove(parent)  # images between go with the one built on them
+        return None
+
+    def list(self):
+        return [Image(image, tuple(tags)) for image, tags in self.images.items()]
+
+
+@given(st.data())
+@settings(max_examples=100)
+def test_images_go_in_whatever_order_docker_lists_them(data):
+    """Docker tells no child from its parent: however a tree of images is built and listed, all of it goes."""
+    ids = [digest_of(mark) for mark in "0123456789"[: data.draw(st.integers(1, 10), "images")]]
+    parents = {
+        image: data.draw(st.sampled_from(ids[:number]), "parent")
+        for number, image in enumerate(ids)
+        if number and data.draw(st.booleans(), "is built on another")
+    }
+    leaves = set(ids) - set(parents.values())
+    store = Store({i: ["x:1", "y:2"][: data.draw(st.integers(0, 2))] if i in leaves else [] for i in ids}, parents)
+    store.images = {image: [f"{image[-1]}/{tag}" for tag in tags] for image, tags in store.images.items()}
+
+    remove_images(Docker(store, "docker", {}, Path("/config")), data.draw(st.permutations(store.list())), 5)
+
+    assert store.images == {}
+
+
+@given(st.permutations("abcd"))
+def test_one_image_that_stays_keeps_no_other(order):
+    """All that can go goes; what stays is told in docker's own words of it."""
+    store = Store({digest_of(mark): [] for mark in order}, {digest_of("b"): digest_of("a")}, used=[digest_of("c")])
+
+    with pytest.raises(DockerError) as raised:
+        remove_images(Docker(store, "docker", {}, Path("/config")), store.list(), 5)
+
+    assert store.images == {digest_of("c"): []}
+    assert (raised.value.failure.reason, raised.value.failure.detail) == (
+        Reason.IN_USE, CONFLICT.format(digest_of("c")).strip(),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("words", [GONE.format(digest_of("b")), missing(digest_of("b"))])
+def test_an_image_that_went_with_another_is_no_failure(script, docker, words):
+    """Images between go with the one built on them; not to find them is all right, and no sick daemon."""
+    images = [Image(digest_of("b")), Image(digest_of("a"), ("x:1",))]
+    script.on("rmi", "x:1")
+    script.on("rmi", digest_of("b"), err=words, code=1)
+    script.on(*INSPECT, digest_of("b"), err=missing(digest_of("b")), code=1)
+
+    remove_images(docker, images, 5)
+
+    assert [argv[0] for argv in script.ran] == ["rmi", "rmi", "image"]
+
+
+def test_what_was_removed_is_not_looked_for(script, docker):
+    """Where docker said that all is gone, it is not asked."""
+    script.on("rmi", "x:1")
+
+    remove_images(docker, [Image(digest_of("a"), ("x:1",))], 5)
+    remove_images(docker, [], 5)
+
+    assert script.ran == [("rmi", "x:1")]
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        ({"err": NO_DAEMON, "code": 1}, Reason.DAEMON),
+        ({"does": hangs}, Reason.TIMEOUT),
+        ({"does": is_missing}, Reason.CLI),
+        ({"code": -9}, Reason.CLI),
+    ],
+)
+def test_a_docker_that_does_not_work_is_not_asked_again(script, docker, broken, reason):
+    """Where the daemon does not answer, or the CLI is gone, nothing more is tried."""
+    script.on("rmi", "x:1", **broken)
+
+    with pytest.raises(DockerError) as raised:
+        remove_images(docker, [Image(digest_of("a"), ("x:1",)), Image(digest_of("b"))], 5)
+
+    assert raised.value.failure.reason is reason
+    assert script.ran == [("rmi", "x:1")]
