@@ -1,0 +1,247 @@
+"""The ground that the fault matrix stands on, and the lanes on it: one row's own registry, proxy and names."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tarfile
+import urllib.request
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from email.message import Message
+from itertools import count
+from pathlib import Path
+from queue import Queue
+from types import TracebackType
+from typing import Self
+
+from lab.certificates import Authority
+from lab.engine import Engine
+from lab.misbehaviour import tls
+from lab.mounts import small_disk, with_mounts
+from lab.network import Network
+from lab.proxy import Proxy
+from lab.registry import Registry
+from lab.resolver import Resolver
+from lab.session import Lab
+from lab.token_server import TokenServer
+
+USERNAME = "monitor"
+PASSWORD = "correct horse"
+REPOSITORY = "acme/canary"
+
+SICK_ENGINES = 3
+#: A sick engine's whole disk; an empty engine takes 1 MiB of it.
+DISK_BYTES = 48 * 1024 * 1024
+#: The whole disk of a registry with a small one.
+STORAGE_BYTES = 4 * 1024 * 1024
+
+
+class Ground:
+    """What all lanes share.
+
+    Attributes:
+        folder: holds the lanes' own folders.
+        network: the namespace in which their registries are met.
+        resolver: what the engines ask for names.
+        authority: whose certificates the engines trust.
+        stranger: whose they don't.
+        calm: an engine for rows that leave it alone, many at a time.
+    """
+
+    def __init__(self, lab: Lab) -> None:
+        """Given a lab, start everything in it."""
+        self.folder = lab.folder
+        self.network = lab.enter(Network())
+        self.resolver = lab.enter(Resolver(self.network.bind_udp(53)))
+        self.authority = Authority(self.folder / "authority")
+        self.stranger = Authority(self.folder / "stranger")
+        # With dockerd's usual three downloads at a time, rows that hang would keep the others waiting.
+        self.calm = lab.enter(self._engine("calm", "--max-concurrent-downloads=200", "--max-concurrent-uploads=200"))
+        self._sick: Queue[Engine] = Queue()
+        for number in range(SICK_ENGINES):
+            name = f"sick-{number}"
+            lab.enter(small_disk(self.folder / name / "data", DISK_BYTES))
+            self._sick.put(lab.enter(self._engine(name)))
+        self._numbers = count(1)
+
+    def next_number(self) -> int:
+        """Return a number that no lane has yet."""
+        return next(self._numbers)
+
+    @contextmanager
+    def sick_engine(self) -> Iterator[Engine]:
+        """Lend an engine to one row alone, which may stop, fill or kill it as long as it runs again afterwards."""
+        engine = self._sick.get()
+        try:
+            yield engine
+        finally:
+            self._sick.put(engine)
+
+    def trust(self, engine: Engine, host: str) -> None:
+        """Given an engine, and the host and port of a registry, have it trust the authority there."""
+        folder = self._etc(engine.folder.name) / "docker" / "certs.d" / host
+        folder.mkdir(parents=True)
+        shutil.copy(self.authority.certificate, folder / "ca.crt")
+
+    def _engine(self, name: str, *options: str) -> Engine:
+        own = self._etc(name)
+        (own / "docker").mkdir(parents=True)
+        # One try of a second, so that it shows before a step's deadline that no name server answers.
+        (own / "resolv.conf").write_text(f"nameserver {self.network.address}\noptions timeout:1 attempts:1\n")
+        seen = {Path("/etc/docker"): own / "docker", Path("/etc/resolv.conf"): own / "resolv.conf"}
+        return Engine(self.folder / name, dockerd=with_mounts(seen, ["dockerd"]), options=options)
+
+    def _etc(self, name: str) -> Path:
+        return self.folder / f"{name}-etc"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A manifest, as a registry gives it."""
+
+    body: bytes
+    content_type: str
+    digest: str
+
+
+class Lane:
+    """One row's own registry, met over TLS at a name and an address that is not loopback. A context manager.
+
+    Attributes:
+        ground: what it stands on.
+        engine: the engine of its monitors.
+        folder: its own.
+        name: the registry's name or address, as the engine knows it.
+        host: the same with the port.
+        registry: the registry itself, on loopback.
+        proxy: what stands before it.
+        token_proxy: what stands before its token server; None where it has users of its own.
+        base_proxy: what stands before the registry that holds the base image.
+        base: the base image's name; empty where there is none.
+    """
+
+    proxy: Proxy
+    registry: Registry
+    base_proxy: Proxy
+    base: str = ""
+    token_proxy: Proxy | None = None
+
+    def __init__(
+        self,
+        ground: Ground,
+        engine: Engine,
+        registry: str = "plain",
+        base: str = "",
+        *,
+        named: bool = False,
+    ) -> None:
+        """Prepare a lane.
+
+        Given the ground, one of its engines, the kind of registry (`plain`, `small` disk, `token`), where a base image
+        is (in the `same` registry, in an `other`, or nowhere), and whether the registry is known by a name in place of
+        its address.
+        """
+        self.ground = ground
+        self.engine = engine
+        number = ground.next_number()
+        self.folder = ground.folder / f"lane-{number}"
+        self.name = f"registry-{number}.invalid" if named else ground.network.address
+        if named:
+            ground.resolver.names[self.name] = ground.network.address
+        self._kind = registry
+        self._base = base
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self.folder.mkdir()
+            stack.callback(shutil.rmtree, self.folder)
+            self._certificate = self.ground.authority.issue(self.name)
+            self.registry = stack.enter_context(self._registry(stack))
+            self.proxy = self._proxy(stack, _address(self.registry.host))
+            self.host = f"{self.name}:{self.proxy.address[1]}"
+            if self._base:
+                self._enter_base(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def manifest(self) -> Manifest:
+        """Return the manifest that the registry has now."""
+        url = f"http://{self.registry.host}/v2/{REPOSITORY}/manifests/latest"
+        login = b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()
+        kind = "application/vnd.docker.distribution.manifest.v2+json"
+        request = urllib.request.Request(url, headers={"Authorization": f"Basic {login}", "Accept": kind})
+        with urllib.request.urlopen(request, timeout=5) as response:
+            headers: Message = response.headers
+            return Manifest(response.read(), kind, headers["Docker-Content-Digest"])
+
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """Have the registry hold what it holds now once more, whatever becomes of that meanwhile."""
+        kept = self.folder / "kept"
+        shutil.copytree(self.registry.storage, kept)
+        try:
+            yield
+        finally:
+            self.registry.wipe()
+            shutil.copytree(kept, self.registry.storage, dirs_exist_ok=True)
+            shutil.rmtree(kept)
+
+    def push_somebodys_image(self) -> None:
+        """Push an image that no monitor made to the tag."""
+        docker, name = self.engine.docker, f"{self.host}/{REPOSITORY}:latest"
+        archive = io.BytesIO()
+        tarfile.open(fileobj=archive, mode="w").close()
+        image = docker("import", "-", name, stdin=archive.getvalue()).stdout.strip()
+        self._log_in()
+        docker("push", name)
+        docker("rmi", image)
+
+    def _log_in(self) -> None:
+        self.engine.docker("login", "--username", USERNAME, "--password-stdin", self.host, stdin=PASSWORD.encode())
+
+    def _registry(self, stack: ExitStack) -> Registry:
+        folder = self.folder / "registry"
+        users = {USERNAME: PASSWORD}
+        if self._kind == "small":
+            stack.enter_context(small_disk(self.folder / "disk", STORAGE_BYTES))
+            return Registry(folder, users=users, storage=self.folder / "disk")
+        if self._kind == "token":
+            server = stack.enter_context(TokenServer(self.folder / "tokens", USERNAME, PASSWORD))
+            self.token_proxy = self._proxy(stack, server.address)
+            return Registry(folder, token=server.auth(f"https://{self.name}:{self.token_proxy.address[1]}/token"))
+        return Registry(folder, users=users)
+
+    def _proxy(self, stack: ExitStack, upstream: tuple[str, int]) -> Proxy:
+        proxy = stack.enter_context(Proxy(self.ground.network.listen, upstream, tls(self._certificate)))
+        self.ground.trust(self.engine, f"{self.name}:{proxy.address[1]}")
+        return proxy
+
+    def _enter_base(self, stack: ExitStack) -> None:
+        if self._base == "same":
+            self.base_proxy = self.proxy
+            self._log_in()
+        else:
+            other = stack.enter_context(Registry(self.folder / "base-registry"))
+            self.base_proxy = self._proxy(stack, _address(other.host))
+        self.base = f"{self.name}:{self.base_proxy.address[1]}/acme/base:1"
+        context = self.folder / "base"
+        context.mkdir()
+        (context / "Dockerfile").write_text('FROM scratch\nCOPY hello /hello\nCMD ["/hello"]\n')
+        (context / "hello").write_text(f"hello from {self.name}\n")
+        self.engine.docker("build", "--quiet", "--tag", self.base, str(context))
+        stack.callback(self.engine.docker, "rmi", self.base)
+        self.engine.docker("push", self.base)
+
+
+def _address(host: str) -> tuple[str, int]:
+    name, _, port = host.rpartition(":")
+    return name, int(port)

@@ -1,0 +1,92 @@
+"""Integrity: what comes back is what was pushed; if not, who is to blame, seen on a registry that really does it."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from lab.misbehaviour import late
+from lab.session import Lab
+from lib.result import StepName
+from tests.lab import faults
+from tests.lab.faults import manifest_put
+from tests.lab.ground import REPOSITORY, Ground, Lane
+from tests.lab.rig import Rig
+
+
+@pytest.fixture(scope="module")
+def ground():
+    """The ground of this module's tests."""
+    with Lab() as lab:
+        yield Ground(lab)
+
+
+@pytest.fixture
+def lane(ground):
+    """A lane on the calm engine."""
+    with Lane(ground, ground.calm) as lane:
+        yield lane
+
+
+@pytest.fixture
+def rig(lane):
+    """A monitor of the lane's repository."""
+    with Rig(lane) as rig:
+        yield rig
+
+
+def test_a_deleted_tag_is_told_once_and_then_begun_anew(rig):
+    """`not_found`, and the next cycle pushes again."""
+    assert rig.cycle().verdict == "up"
+    rig.lane.registry.delete_tag(REPOSITORY, "latest")
+    lost = rig.cycle()
+    assert (str(lost.failed.name), str(lost.failed.reason)) == ("pull", "not_found")
+    assert [str(step.outcome) for step in rig.cycle().steps if step.name is StepName.PULL] == ["skipped"]
+    assert rig.cycle().verdict == "up"
+
+
+def test_a_push_that_was_cut_off_may_be_published_later(lane):
+    """The registry publishes a manifest after the step was given up: the next pull finds a newer image, no fault."""
+    published = threading.Event()
+    with Rig(lane, step_timeout=3.0) as rig:
+        assert rig.cycle().verdict == "up"
+        before = lane.manifest()
+        cut_off = rig.cycle(manifest_put(late(published)), StepName.PUSH)
+        assert (str(cut_off.failed.name), str(cut_off.failed.reason)) == ("push", "timeout")
+        assert published.wait(5.0)
+        assert lane.manifest() != before
+        assert rig.cycle().verdict == "up"
+        assert rig.leftovers() == []
+
+
+def test_two_monitors_may_take_turns_at_one_tag(lane):
+    """Another monitor's image is fine at the first pull."""
+    with Rig(lane) as one, Rig(lane) as other:
+        for rig in (one, other, one, other):
+            assert rig.cycle().verdict == "up"
+
+
+def test_nothing_is_pushed_over_somebodys_image(rig):
+    """The tag holds an image that no monitor made: it is still there afterwards."""
+    rig.lane.push_somebodys_image()
+    before = rig.lane.manifest()
+    cycle = rig.cycle()
+    assert (str(cycle.verdict), str(cycle.failed.reason), cycle.pushed_digest) == ("unknown", "foreign", None)
+    assert rig.lane.manifest() == before
+    assert rig.lane.registry.manifests_put(REPOSITORY) == ["latest"]
+
+
+def test_a_registry_that_goes_back_in_time_is_told_once(rig):
+    """`stale` at the first pull; what the registry then gives is where the next cycle begins."""
+    assert rig.cycle().verdict == "up"
+    with rig.struck(faults.back_by_two) as cycle:
+        assert (str(cycle.failed.name), str(cycle.failed.reason)) == ("pull", "stale")
+    assert rig.cycle().verdict == "up"
+
+
+def test_push_and_pull_name_the_same_digest(rig):
+    """The digest that push acknowledges, the one that pull gives and the registry's own are one."""
+    for _ in range(5):
+        cycle = rig.cycle()
+        assert cycle.pushed_digest == cycle.pulled_digest == rig.lane.manifest().digest
