@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
+from lib.command import Stopped
 from lib.result import Outcome, Step, StepName
 from lib.schedule import WorkerState
 from lib.target import Target
@@ -22,7 +23,8 @@ ASK_EVERY_SECONDS = 10.0
 #: How long an answer stands: longer than a question and the pause after it can take.
 _ANSWER_STANDS_SECONDS = 60.0
 
-#: What a cycle may take between two steps beyond its deadlines: asking the daemon, and cleaning up.
+#: What a cycle may take between two steps beyond its deadlines (asking the daemon, cleaning up), and a host that is
+#: overloaded to wake a worker.
 GRACE_SECONDS = 60.0
 
 
@@ -59,8 +61,18 @@ class Health:
     @property
     def faults(self) -> tuple[str, ...]:
         """What keeps the monitor from judging, in words for an operator; empty where nothing does."""
+        broken_off = (worker.fault for worker in self._workers() if worker.fault)
+        return (*self._daemon_faults(self._monotonic()), *self.stuck, *broken_off)
+
+    @property
+    def stuck(self) -> tuple[str, ...]:
+        """The workers that nothing but a restart can help, in words: dead, or long past what they had to end or begin.
+
+        Those that wait for others to end are not: the others are, if anybody is.
+        """
         now = self._monotonic()
-        return (*self._daemon_faults(now), *self._worker_faults(now))
+        faults = ((worker.target.name, self._stuck(worker, now)) for worker in self._workers())
+        return tuple(f"worker of {name}: {fault}" for name, fault in faults if fault)
 
     def step_started(self, target: Target, step: StepName) -> None:  # noqa: ARG002  an observer is told of both
         """Note that a worker gets on."""
@@ -80,6 +92,8 @@ class Health:
             return
         try:
             fault = self._ask_daemon()
+        except Stopped:
+            return
         except Exception as error:  # noqa: BLE001  nobody else would notice that it is never asked again
             fault = f"the docker daemon could not be asked: {type(error).__name__}: {error}"
         self._note_answer(fault)
@@ -105,14 +119,14 @@ class Health:
         elif now - self._answered > _ANSWER_STANDS_SECONDS:
             yield f"the docker daemon has not answered for {now - self._answered:.0f} s"
 
-    def _worker_faults(self, now: float) -> Iterable[str]:
-        for worker in self._workers():
-            target = worker.target
-            if not worker.alive:
-                yield f"worker of {target.name}: its thread has died"
-            elif worker.cycle_started is not None:
-                seen = max(worker.cycle_started, self._progress.get(target.name, worker.cycle_started))
-                if now - seen > target.cycle_timeout + GRACE_SECONDS:
-                    yield f"worker of {target.name}: stuck, no sign of it for {now - seen:.0f} s"
-            if worker.fault:
-                yield worker.fault
+    def _stuck(self, worker: WorkerState, now: float) -> str | None:
+        target = worker.target
+        if not worker.alive:
+            return "its thread has died"
+        if worker.cycle_started is not None:
+            seen = max(worker.cycle_started, self._progress.get(target.name, worker.cycle_started))
+            if now - seen > target.cycle_timeout + GRACE_SECONDS:
+                return f"stuck, no sign of it for {now - seen:.0f} s"
+        elif worker.wakes is not None and now - worker.wakes > GRACE_SECONDS:
+            return f"asleep, though it was due {now - worker.wakes:.0f} s ago"
+        return None

@@ -1,31 +1,28 @@
-"""What happened: pushes, recent cycles, and tallies of verdicts by the hour. Failures outlive successes.
+"""History: what happened. Pushes, recent cycles, and tallies of verdicts by the hour. Failures outlive successes.
 
-All of it is in memory, and bounded however many targets there are. Whatever is asked for is answered under one lock,
-so that one answer never mixes two cycles.
+All of it is in memory, and bounded however many targets there are. With a store it also outlives the process: what the
+store kept is taken over when a target is first seen. Whatever is asked for is answered under one lock, so that one
+answer never mixes two cycles; no disk is waited for under that lock.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from array import array
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 
-from lib.failure import Verdict
+from lib.database import Finished, Kept
+from lib.record import HOUR_SECONDS, Bounds, Hours, Record
 from lib.result import Cycle, Outcome, Push
+from lib.store import Store
 from lib.target import Target
 
 #: Cycles and failed cycles that are kept: in all, and at least and at most of each target. A cycle takes about 1 kB.
 _CYCLES, _LEAST_CYCLES, _MOST_CYCLES = 20_000, 20, 200
 _FAILURES, _LEAST_FAILURES, _MOST_FAILURES = 10_000, 10, 100
-
-#: The longest window of availability, in hours.
-_MOST_HOURS = 30 * 24
-_HOUR = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +32,14 @@ class Standing:
     Attributes:
         cycle: the last finished cycle.
         since: the start of the first cycle of the unbroken run of its verdict.
-        age_seconds: how long ago it came to its end; no jump of the wall clock changes it.
+        age_seconds: how long ago it came to its end; while this process lives, no jump of the wall clock changes it.
+        exposed: whether strangers could pull the test image when that was last tried, None before that is known.
     """
 
     cycle: Cycle
     since: datetime
     age_seconds: float
+    exposed: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,82 +66,112 @@ class Availability:
 class History:
     """What happened to each target. Any thread may ask, and any may record."""
 
-    def __init__(self, instance: str, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """Given this process's instance, and a clock in seconds that never jumps, begin without targets."""
+    def __init__(
+        self,
+        instance: str,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+        store: Store | None = None,
+    ) -> None:
+        """Begin without targets.
+
+        Given this process's instance, a clock in seconds that never jumps, one in seconds since 1970, and where all is
+        kept beyond this process (None: nowhere).
+        """
         self._instance = instance
         self._monotonic = monotonic
-        self._records: dict[str, _Record] = {}
+        self._wall = wall
+        self._store = store
+        self._records: dict[str, Record] = {}  # by repository and tag, which two targets never share
+        self._references: dict[str, str] = {}  # these by the targets' names
         self._lock = threading.Lock()
 
-    def replace(self, targets: Iterable[Target]) -> None:
-        """Given the targets from now on, forget those that are gone, or now are another repository or tag."""
+    def replace(self, targets: Sequence[Target]) -> None:
+        """Given the targets from now on, forget those that are gone; take over what the store kept of new ones.
+
+        A target is its repository and tag: with another name it keeps its history. One thread at a time may replace.
+        """
+        bounds = Bounds(
+            cycles=min(_MOST_CYCLES, max(_LEAST_CYCLES, _CYCLES // max(1, len(targets)))),
+            failures=min(_MOST_FAILURES, max(_LEAST_FAILURES, _FAILURES // max(1, len(targets)))),
+        )
+        by_reference = {target.reference.familiar: target for target in targets}
+        new = [reference for reference in by_reference if reference not in self._records]
+        kept = self._store.kept(new, bounds) if self._store else {}
+        taken_over = {reference: self._record(by_reference[reference], kept[reference]) for reference in kept}
         with self._lock:
-            before = self._records
+            before = self._records | taken_over
             self._records = {}
-            for target in targets:
-                record = before.get(target.name)
-                if record is None or record.target.reference != target.reference:
-                    record = _Record(target)
-                record.target = target
-                self._records[target.name] = record
-            count = max(1, len(self._records))
-            for record in self._records.values():
-                record.bound(
-                    cycles=min(_MOST_CYCLES, max(_LEAST_CYCLES, _CYCLES // count)),
-                    failures=min(_MOST_FAILURES, max(_LEAST_FAILURES, _FAILURES // count)),
-                )
+            for reference, target in by_reference.items():
+                record = self._records[reference] = before.get(reference) or Record(target)
+                record.become(target)
+                record.bound(bounds)
+            self._references = {target.name: reference for reference, target in by_reference.items()}
 
     # What a cycle remembers.
 
-    def last_push(self, target: str) -> Push | None:
-        """Given a target's name, return the last push that its registry acknowledged, None where there is none."""
+    def last_push(self, reference: str) -> Push | None:
+        """Given repository and tag, return the last push that the registry acknowledged, None where there is none."""
         with self._lock:
-            record = self._records.get(target)
+            record = self._records.get(reference)
             return record.push if record else None
 
-    def pushed(self, target: str, push: Push) -> None:
-        """Keep a push that the registry acknowledged."""
-        self._set_push(target, push)
+    def pushed(self, reference: str, push: Push) -> None:
+        """Keep a push that the registry acknowledged; with a store, it is on the disk on return."""
+        self._set_push(reference, push)
 
-    def forget(self, target: str) -> None:
+    def forget(self, reference: str) -> None:
         """Forget what was pushed: the registry has lost it, and that was told."""
-        self._set_push(target, None)
+        self._set_push(reference, None)
 
     def is_ours(self, instance: str) -> bool:
-        """Given an instance from an image's label, return whether it is this monitor."""
-        return instance == self._instance
+        """Given an instance from an image's label, return whether it is this monitor, now or, with a store, before."""
+        return instance == self._instance or (self._store is not None and instance in self._store.instances)
 
     # What came of cycles.
 
     def record(self, cycle: Cycle) -> None:
         """Keep a finished cycle; one of a target that is gone by now is dropped."""
         now = self._monotonic()
+        cycle = _lean(cycle)
         with self._lock:
-            record = self._records.get(cycle.target)
+            reference = self._references.get(cycle.target, "")
+            record = self._records.get(reference)
+            if record is None:
+                return
+            hour = record.add(cycle, now)
+            finished = Finished(reference, cycle, record.since or cycle.started, self._wall(), hour)
+        if self._store is not None:
+            self._store.keep_finished(finished)
+
+    def set_exposed(self, target: str, exposed: bool) -> None:  # noqa: FBT001  it is the value
+        """Given a target's name, and whether strangers could pull its test image just now, keep that."""
+        with self._lock:
+            record = self._record_of(target)
             if record is not None:
-                record.add(_lean(cycle), now)
+                record.exposed = exposed
 
     def standing(self, target: str) -> Standing | None:
         """Given a target's name, return how it stands, None before its first verdict."""
         now = self._monotonic()
         with self._lock:
-            record = self._records.get(target)
-            if record is None or not record.cycles:
+            record = self._record_of(target)
+            if record is None or record.since is None or not record.cycles:
                 return None
-            return Standing(record.cycles[-1], record.since, max(0.0, now - record.ended))
+            return Standing(record.cycles[-1], record.since, max(0.0, now - record.ended), record.exposed)
 
     def recent(self, target: str, limit: int) -> tuple[Cycle, ...]:
         """Given a target's name, return at most `limit` of its kept cycles, latest first: the last ones, and beyond
         them the last failures.
         """
         with self._lock:
-            record = self._records.get(target)
+            record = self._record_of(target)
             return tuple(islice(record.latest_first(), limit)) if record else ()
 
     def last_failure(self, target: str) -> Cycle | None:
         """Given a target's name, return its last cycle that was not up, None where there is none."""
         with self._lock:
-            record = self._records.get(target)
+            record = self._record_of(target)
             return record.failures[-1] if record and record.failures else None
 
     def availability(self, target: str, window_seconds: float, now: datetime) -> Availability:
@@ -150,76 +179,32 @@ class History:
 
         Whole hours are counted: the window begins with the hour that its beginning falls into.
         """
-        first = int(now.timestamp() - window_seconds) // _HOUR
+        first = int(now.timestamp() - window_seconds) // HOUR_SECONDS
         with self._lock:
-            record = self._records.get(target)
+            record = self._record_of(target)
             up, down, unknown, covered = record.hours.total(first) if record else (0, 0, 0, 0.0)
-        return Availability(up, down, unknown, min(1.0, covered / (now.timestamp() - first * _HOUR)))
+        return Availability(up, down, unknown, min(1.0, covered / (now.timestamp() - first * HOUR_SECONDS)))
 
-    def _set_push(self, target: str, push: Push | None) -> None:
+    def _record_of(self, target: str) -> Record | None:
+        return self._records.get(self._references.get(target, ""))
+
+    def _set_push(self, reference: str, push: Push | None) -> None:
         with self._lock:
-            record = self._records.get(target)
+            record = self._records.get(reference)
             if record is not None:
                 record.push = push
+        # Also of a target that is gone by now: it may come back.
+        if self._store is not None:
+            self._store.keep_push(reference, push)
 
-
-class _Record:
-    """What is kept of one target."""
-
-    def __init__(self, target: Target) -> None:
-        self.target = target
-        self.push: Push | None = None
-        self.cycles: deque[Cycle] = deque()
-        self.failures: deque[Cycle] = deque()
-        self.hours = _Hours()
-        self.since: datetime
-        self.ended: float
-
-    def bound(self, cycles: int, failures: int) -> None:
-        """Keep at most so many from now on."""
-        self.cycles = deque(self.cycles, cycles)
-        self.failures = deque(self.failures, failures)
-
-    def add(self, cycle: Cycle, now: float) -> None:
-        if not self.cycles or self.cycles[-1].verdict is not cycle.verdict:
-            self.since = cycle.started
-        # A cycle covers the time since the one before it, as long as that one's verdict stood; the first, its own time.
-        fresh = self.target.run_every + self.target.cycle_timeout
-        covered = min(now - self.ended, fresh) if self.cycles else cycle.seconds
-        self.ended = now
-        self.hours.add(int(cycle.started.timestamp()) // _HOUR, cycle.verdict, covered)
-        self.cycles.append(cycle)
-        if cycle.verdict is not Verdict.UP:
-            self.failures.append(cycle)
-
-    def latest_first(self) -> Iterable[Cycle]:
-        yield from reversed(self.cycles)
-        kept = {id(cycle) for cycle in self.cycles}
-        yield from (cycle for cycle in reversed(self.failures) if id(cycle) not in kept)
-
-
-class _Hours:
-    """Tallies of an hour each, packed: a month of them takes 14 kB a target."""
-
-    #: What stands in a row: the hour since 1970, cycles that were up, down, unknown, and milliseconds covered.
-    _COLUMNS = 5
-    _VERDICTS = (Verdict.UP, Verdict.DOWN, Verdict.UNKNOWN)
-
-    def __init__(self) -> None:
-        self._rows = array("I")
-
-    def add(self, hour: int, verdict: Verdict, covered: float) -> None:
-        if not self._rows or self._rows[-self._COLUMNS] != hour:
-            self._rows.extend((hour, 0, 0, 0, 0))
-            del self._rows[: -(_MOST_HOURS + 2) * self._COLUMNS]
-        self._rows[-self._COLUMNS + 1 + self._VERDICTS.index(verdict)] += 1
-        self._rows[-1] += round(covered * 1000)
-
-    def total(self, first: int) -> tuple[int, int, int, float]:
-        """Given the first hour, return the sums from it on: up, down, unknown, seconds covered."""
-        starts = [at for at in range(0, len(self._rows), self._COLUMNS) if self._rows[at] >= first]
-        up, down, unknown, covered = (sum(self._rows[at + column] for at in starts) for column in range(1, 5))
-        return up, down, unknown, covered / 1000
+    def _record(self, target: Target, kept: Kept) -> Record:
+        """Given a target, and what the store kept of it, return that as a record."""
+        record = Record(target, kept.push, kept.since, hours=Hours(kept.hours))
+        record.cycles.extend(replace(cycle, target=target.name) for cycle in kept.cycles)
+        record.failures.extend(replace(cycle, target=target.name) for cycle in kept.failures)
+        # Another process measured it, so that only the wall clock tells how long ago it was.
+        record.ended = self._monotonic() - max(0.0, self._wall() - kept.ended)
+        return record
 
 
 def _lean(cycle: Cycle) -> Cycle:

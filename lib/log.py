@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -32,6 +33,10 @@ _NAMES = {
     logging.CRITICAL: "fatal",
 }
 
+#: The priorities of syslog, which journald reads at the beginning of a line.
+_PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+_NOTICE = 5
+
 #: What every record has; all else that one has are the fields of its event.
 _NO_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
@@ -40,14 +45,17 @@ _BARE = re.compile(r"[^\s\"=\\]+")
 _log = logging.getLogger(__name__)
 
 
-def setup_logging(level: str, log_format: str, stream: TextIO | None = None) -> None:
+def setup_logging(level: str, log_format: str, stream: TextIO | None = None, journal: str | None = None) -> None:
     """Log events from a level on.
 
-    Given the level (debug, info, warn, error, fatal, panic), the format (`text` or `json`), and where to write
-    (standard error by default). A stream that takes no more is no reason to end.
+    Given the level (debug, info, warn, error, fatal, panic), the format (`text` or `json`), where to write (standard
+    error by default), and the value of JOURNAL_STREAM, if any: where the stream is journald's, each line begins with
+    its priority. A stream that takes no more is no reason to end.
     """
-    handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
+    stream = stream or sys.stderr
+    formatter: logging.Formatter = JsonFormatter() if log_format == "json" else TextFormatter()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JournalFormatter(formatter) if _is_journal(stream, journal) else formatter)
     handler.setLevel(_LEVELS[level])
     logging.basicConfig(level=_LEVELS[level], handlers=[handler], force=True)
     logging.raiseExceptions = False
@@ -83,6 +91,28 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Given an event, return its line."""
         return json.dumps(_event(record), default=str)
+
+
+class JournalFormatter(logging.Formatter):
+    """Writes what another formatter does, behind the priority that journald takes from it: `<3>`."""
+
+    def __init__(self, formatter: logging.Formatter) -> None:
+        """Given the other formatter."""
+        super().__init__()
+        self._formatter = formatter
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Given an event, return its line."""
+        return f"<{_PRIORITIES.get(record.levelno, _NOTICE)}>{self._formatter.format(record)}"
+
+
+def _is_journal(stream: TextIO, journal: str | None) -> bool:
+    """Given a stream, and the device and inode of journald's, return whether they are the same."""
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False  # it is no file, or closed
+    return journal == f"{status.st_dev}:{status.st_ino}"
 
 
 def _event(record: logging.LogRecord) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Thread
 
 from lib import __version__
@@ -23,7 +23,10 @@ from lib.once import Narrator, Silence, exit_code, run_cycles, to_json
 from lib.options import Options, OptionsError
 from lib.result import Cycle
 from lib.schedule import Schedule
+from lib.service import Service, Systemd, sentence
+from lib.status import status_of
 from lib.steps import Observer, Observers
+from lib.store import StateInUse, Store
 from lib.target import Target
 from lib.values import Output
 from lib.web import ListenError, Pages, start_web
@@ -32,6 +35,23 @@ _log = logging.getLogger(__name__)
 
 #: How long cycles under way have to clean up once the monitor is to stop; it is gone within 10 s of the signal.
 STOP_SECONDS = 8.0
+
+#: How often the main thread looks up: a signal that the kernel hands to another thread does not wake it.
+_LOOK_UP_SECONDS = 0.5
+
+#: How long the history has to be written to its end, after that.
+_STORE_SECONDS = 0.8
+
+#: What one run keeps, whatever its configuration says later: the attributes of Options by the options' names.
+_FOR_A_RUN = {
+    "listen": ("listen_host", "listen_port"),
+    "loglevel": ("loglevel",),
+    "log-format": ("log_format",),
+    "concurrency": ("concurrency",),
+    "state-dir": ("state_dir",),
+    "docker": ("docker",),
+    "web-config": ("web_config",),
+}
 
 _BY_SIGNAL = 128
 
@@ -49,8 +69,8 @@ class Monitor:
 
     def __init__(self, options: Options, env: Mapping[str, str]) -> None:
         """Given the options and the program's environment, make ready. Raise MonitorError."""
-        setup_logging(options.loglevel, options.log_format)
-        self.signals: SimpleQueue[signal.Signals | tuple[Cycle, ...]] = SimpleQueue()
+        setup_logging(options.loglevel, options.log_format, journal=env.get("JOURNAL_STREAM"))
+        self.signals: SimpleQueue[signal.Signals | tuple[Cycle, ...] | Exception] = SimpleQueue()
         self._options = options
         self._runner = ShRunner()
         try:
@@ -62,7 +82,13 @@ class Monitor:
             raise MonitorError(
                 f"no private folder can be made: {error}; set TMPDIR to one that can be written"
             ) from None
-        self._history = History(self._instance.name)
+        try:
+            self._store = Store(options.state_dir, self._instance.name) if options.state_dir else None
+        except StateInUse as error:
+            self._instance.close()
+            raise MonitorError(str(error)) from None
+        self._history = History(self._instance.name, store=self._store)
+        self._systemd = Systemd(env)
 
     def run_once(self) -> int:
         """Run one cycle of every target, print what came of them, and return the exit code."""
@@ -71,24 +97,34 @@ class Monitor:
         self._history.replace(options.targets)
         cycles = self._cycles(observer)
 
+        def run_cycle(target: Target) -> Cycle:
+            cycle = cycles(target)
+            self._history.record(cycle)
+            cycles.check_privacy(target, cycle)
+            return cycle
+
         def run() -> None:
             try:
-                self.signals.put(run_cycles(cycles, options.targets, options.concurrency, observer.cycle_finished))
+                self.signals.put(run_cycles(run_cycle, options.targets, options.concurrency, observer.cycle_finished))
             except Stopped:
                 return
+            except Exception as error:  # noqa: BLE001  it is raised where somebody waits for it
+                self.signals.put(error)
 
         worker = Thread(target=run, name="once", daemon=True)
         worker.start()
         try:
-            finished = self.signals.get()
+            finished = self._next_signal()
             while finished is signal.SIGHUP:
-                finished = self.signals.get()
+                finished = self._next_signal()
             if isinstance(finished, signal.Signals):
                 self._runner.stop()
                 worker.join(STOP_SECONDS)
                 return _BY_SIGNAL + finished
+            if isinstance(finished, Exception):
+                raise finished
         finally:
-            self._instance.close()
+            self._close()
         if options.output is Output.JSON:
             sys.stdout.write(f"{to_json(finished)}\n")
         return exit_code(finished)
@@ -102,7 +138,18 @@ class Monitor:
         health = Health(lambda: self._ask_docker(cycles, metrics), lambda: schedule.workers())  # noqa: PLW0108  it comes below
         metrics = Metrics(__version__, lambda: not health.faults, options.namespace)
         cycles = self._cycles(Observers(metrics, health))
-        schedule = Schedule(cycles, lambda *finished: self._note(metrics, *finished), options.concurrency)
+
+        def note(target: Target, cycle: Cycle, lag: float) -> None:
+            self._history.record(cycle)
+            metrics.observe(target, cycle, lag)
+            log_cycle(cycle)
+            # Only now that all is told: this takes its time, and says nothing of the cycle.
+            exposed = cycles.check_privacy(target, cycle)
+            if exposed is not None:
+                self._history.set_exposed(target.name, exposed)
+                metrics.set_exposed(target, exposed)
+
+        schedule = Schedule(cycles, note, options.concurrency, left=cycles.forget)
 
         def watch(targets: tuple[Target, ...]) -> None:
             self._history.replace(targets)
@@ -111,29 +158,42 @@ class Monitor:
 
         try:
             pages = Pages(schedule.targets, self._history, health, metrics)
-            web = start_web((options.listen_host, options.listen_port), pages)
+            web = start_web((options.listen_host, options.listen_port), pages, options.web_config)
         except ListenError as error:
-            self._instance.close()
+            self._close()
             raise MonitorError(str(error)) from None
         _log.info("listening", extra={"host": options.listen_host or "*", "port": web.port})
         health.start()
         watch(options.targets)
-        while self.signals.get() is signal.SIGHUP:
+        service = Service(
+            self._systemd,
+            lambda: sentence(status_of(schedule.targets(), self._history.standing), health.faults),
+            lambda: health.stuck,
+        )
+        service.ready()
+        while self._next_signal() is signal.SIGHUP:
+            service.reloading()
             try:
-                watch(read_options().targets)
+                reloaded = read_options()
             except OptionsError as error:
                 metrics.set_reloaded(successful=False)
+                service.reloaded(accepted=False)
                 for fault in error.faults:
-                    _log.error("the configuration was not reloaded", extra={"detail": fault})
+                    _log.error("the configuration was not reloaded, and nothing was changed", extra={"detail": fault})
             else:
+                watch(reloaded.targets)
                 metrics.set_reloaded(successful=True)
-                _log.info("the configuration was reloaded", extra={"targets": len(schedule.targets())})
+                _log.info("the configuration was reloaded", extra={"targets": len(reloaded.targets)})
+                for name in _changed_for_a_run(options, reloaded):
+                    _log.warning("an option was changed that takes a restart", extra={"option": name})
+                service.reloaded(accepted=True)
         _log.info("stopping")
+        service.stopping()
         self._runner.stop()
         schedule.stop(STOP_SECONDS)
         health.stop()
         web.close()
-        self._instance.close()
+        self._close()
         return 0
 
     def _cycles(self, observer: Observer) -> Cycles:
@@ -146,10 +206,19 @@ class Monitor:
             observer=observer,
         )
 
-    def _note(self, metrics: Metrics, target: Target, cycle: Cycle, lag: float) -> None:
-        self._history.record(cycle)
-        metrics.observe(target, cycle, lag)
-        log_cycle(cycle)
+    def _next_signal(self) -> signal.Signals | tuple[Cycle, ...] | Exception:
+        """Wait for what comes next in `signals`, and return it."""
+        while True:
+            try:
+                return self.signals.get(timeout=_LOOK_UP_SECONDS)
+            except Empty:
+                continue
+
+    def _close(self) -> None:
+        if self._store is not None:
+            self._store.close(_STORE_SECONDS)
+        self._instance.close()
+        self._systemd.close()
 
     @staticmethod
     def _ask_docker(cycles: Cycles, metrics: Metrics) -> str | None:
@@ -159,3 +228,12 @@ class Monitor:
         except DockerError as error:
             return f"docker can't be used ({error.failure.reason}): {error.failure.detail}"
         return None
+
+
+def _changed_for_a_run(before: Options, after: Options) -> list[str]:
+    """Given the options of this run, and those that were read since, return the names of what can't change in a run."""
+    return [
+        name
+        for name, attributes in _FOR_A_RUN.items()
+        if any(getattr(before, attribute) != getattr(after, attribute) for attribute in attributes)
+    ]

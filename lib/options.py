@@ -108,8 +108,8 @@ def _options(given: Layer, targets: tuple[Target, ...], env: Mapping[str, str], 
     value = {name: item.value for name, item in given.items()}
     host, port = value["listen"] or ("", 0)
     web_config = value.get("web-config")
-    if web_config is not None and not os.path.isfile(web_config):  # noqa: PTH113  unlike Path.is_file, it never raises
-        faults.append(f"{given['web-config'].place}: {web_config} is no file")
+    if web_config is not None:
+        faults += _web_config_faults(given["web-config"].place, web_config)
     return Options(
         listen_host=host,
         listen_port=port,
@@ -127,6 +127,19 @@ def _options(given: Layer, targets: tuple[Target, ...], env: Mapping[str, str], 
         config=value.get("config"),
         targets=targets,
     )
+
+
+def _web_config_faults(place: str, path: Path) -> Sequence[str]:
+    """Given where it is asked for, and the path of the web configuration file, return what is wrong with it."""
+    if not os.path.isfile(path):  # noqa: PTH113  unlike Path.is_file, it never raises
+        return [f"{place}: {path} is no file"]
+    from lib.web_config import WebConfigError, read_web_config  # noqa: PLC0415  YAML and TLS, only needed with a file
+
+    try:
+        read_web_config(path)
+    except WebConfigError as error:
+        return error.faults
+    return ()
 
 
 def _state_dir(given: Layer, env: Mapping[str, str], faults: list[str]) -> Path | None:

@@ -57,12 +57,15 @@ class WorkerState:
         alive: whether its thread runs.
         cycle_started: when the cycle under way began, by the schedule's clock; None between cycles.
         fault: what broke its last cycle off, None where that came to its end.
+        wakes: when it is to wake for its next cycle, by the same clock; None while it does not sleep, but runs a cycle
+            or waits for others to end theirs.
     """
 
     target: Target
     alive: bool
     cycle_started: float | None
     fault: str | None
+    wakes: float | None = None
 
 
 class Slots:
@@ -110,13 +113,14 @@ class Schedule:
         finished: Callable[[Target, Cycle, float], None],
         concurrency: int,
         clock: Clock | None = None,
+        left: Callable[[Target], None] = lambda _: None,
     ) -> None:
         """Begin without targets.
 
-        Given what runs a cycle, who takes a finished one with its lag (seconds from when it was due to its start), and
-        how many cycles may be under way at the same time.
+        Given what runs a cycle, who takes a finished one with its lag (seconds from when it was due to its start), how
+        many cycles may be under way at the same time, and who is told of a target that has had its last one.
         """
-        self._shared = _Shared(run_cycle, finished, Slots(concurrency), clock or SystemClock())
+        self._shared = _Shared(run_cycle, finished, left, Slots(concurrency), clock or SystemClock())
         self._workers: dict[str, _Worker] = {}
         self._leaving: list[_Worker] = []
         self._stopped = False
@@ -191,6 +195,7 @@ class _Shared:
 
     run_cycle: Callable[[Target], Cycle]
     finished: Callable[[Target, Cycle, float], None]
+    left: Callable[[Target], None]
     slots: Slots
     clock: Clock
 
@@ -207,10 +212,11 @@ class _Worker(threading.Thread):
         self._leaving = threading.Event()
         self._cycle_started: float | None = None
         self._fault: str | None = None
+        self._wakes: float | None = None
 
     @property
     def state(self) -> WorkerState:
-        return WorkerState(self.target, self.is_alive(), self._cycle_started, self._fault)
+        return WorkerState(self.target, self.is_alive(), self._cycle_started, self._fault, self._wakes)
 
     def leave(self) -> None:
         """Have it end after the cycle that it is in."""
@@ -220,8 +226,15 @@ class _Worker(threading.Thread):
         for predecessor in self._predecessors:
             predecessor.join()
         self._predecessors = ()
+        try:
+            self._work()
+        finally:
+            self._shared.left(self.target)
+
+    def _work(self) -> None:
+        """Run cycles until it is to leave."""
         clock = self._shared.clock
-        while not clock.wait(self._leaving, self._due - clock.monotonic()):
+        while not self._sleep(clock):
             with self._shared.slots.slot(self._due):
                 if self._leaving.is_set():
                     return
@@ -233,6 +246,13 @@ class _Worker(threading.Thread):
                 finally:
                     self._cycle_started = None
             self._due = started + self._interval_after(was_up)
+
+    def _sleep(self, clock: Clock) -> bool:
+        """Sleep until its next cycle is due, and return whether it is to leave."""
+        self._wakes = self._due
+        leaving = clock.wait(self._leaving, self._due - clock.monotonic())
+        self._wakes = None
+        return leaving
 
     def _run(self, lag: float) -> bool:
         """Run a cycle and return whether it was up. Raise Stopped."""

@@ -43,9 +43,9 @@ class TargetStatus:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return its JSON shape."""
+        """Return its JSON shape: with `exposed`, where the target has to be private (null until that is known)."""
         standing = self.standing
-        return {
+        shape = {
             "target": self.target.name,
             "ok": self.ok,
             "verdict": standing and str(standing.cycle.verdict),
@@ -54,6 +54,9 @@ class TargetStatus:
             "stale": self.stale,
             "last_cycle": standing and standing.cycle.to_dict(),
         }
+        if self.target.expect_private:
+            shape["exposed"] = standing and standing.exposed
+        return shape
 
     def to_line(self, now: datetime) -> str:
         """Given the time, return it as one line for people."""
@@ -65,6 +68,8 @@ class TargetStatus:
             line += f", stale: the last cycle ended {_whole(self.standing.age_seconds)} ago"
         if (failed := cycle.failed) is not None:
             line += f", {failed.name}: {failed.reason} ({failed.scope}): {failed.detail}"
+        if self.target.expect_private and self.standing.exposed:
+            line += ", and strangers can pull its test image"
         return line
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import socket
@@ -10,28 +9,29 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
+from pathlib import Path
+from threading import Lock
 from typing import Any
 from urllib.parse import parse_qs
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from prometheus_client import make_wsgi_app, start_http_server
+from prometheus_client import CollectorRegistry, make_wsgi_app, start_http_server
 
 from lib.health import Health
 from lib.history import History
 from lib.metrics import Metrics
 from lib.status import all_ok, status_of
 from lib.target import Target
+from lib.web_access import Access
+from lib.web_config import WebConfigError
+from lib.web_connections import Connection, Connections
+from lib.web_login import Admission, Login
+from lib.web_server import CONNECTION, SERVER, Server, common_headers
 
 _log = logging.getLogger(__name__)
 
-#: How long a client may keep us waiting.
-CLIENT_SECONDS = 10.0
-
 #: Connections that may wait to be accepted.
 _BACKLOG = 1024
-
-_SERVER = "registry-monitor"
 
 _INDEX = """registry-monitor
 /status   whether the registries work; ?target=NAME for one of them, ?format=json
@@ -135,8 +135,8 @@ class Web:
         port: the port that it listens on.
     """
 
-    def __init__(self, server: WSGIServer) -> None:
-        """Given prometheus_client's server."""
+    def __init__(self, server: Server) -> None:
+        """Given the server."""
         self._server = server
         self.port = server.server_port
 
@@ -146,51 +146,40 @@ class Web:
         self._server.server_close()
 
 
-def start_web(listen: tuple[str, int], pages: Pages) -> Web:
-    """Given host (empty for all interfaces) and port (0 for any) to listen on, and what there is to read, serve it.
+def start_web(listen: tuple[str, int], pages: Pages, web_config: Path | None = None) -> Web:
+    """Serve what there is to read.
 
-    Raise ListenError where the address can't be listened on.
+    Given host (empty for all interfaces) and port (0 for any) to listen on, what there is to read, and the web
+    configuration file, None for neither TLS nor login. Raise ListenError where it can't be done.
     """
     host, port = listen
     try:
-        server, _ = start_http_server(port, host or _all_interfaces(), pages.metrics.registry)
+        access = Access(web_config)
+        # Until it is a server of ours, there is nothing to read, so that nobody can come too early.
+        server, _ = start_http_server(port, host or _all_interfaces(), CollectorRegistry())
+    except WebConfigError as error:
+        raise ListenError(str(error)) from None
     except OSError as error:
         shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         raise ListenError(f"can't listen on {shown}: {error.strerror or error}") from None
-    server.set_app(_router(pages, make_wsgi_app(pages.metrics.registry)))
-    server.RequestHandlerClass = _RequestHandler
-    server.handle_error = _note_broken_connection  # type: ignore[assignment]  # its own prints a traceback
     server.socket.listen(_BACKLOG)
-    return Web(server)
+    connections = Connections()
+    ours = Server.instead_of(server, access, connections)
+    ours.set_app(_router(pages, make_wsgi_app(pages.metrics.registry), connections))
+    return Web(ours)
 
 
-class _RequestHandler(WSGIRequestHandler):
-    """Answers one connection. It waits for no client for long, and writes nothing to standard error."""
-
-    timeout = CLIENT_SECONDS
-    server_version = _SERVER
-    sys_version = ""
-
-    def log_message(self, *_: Any) -> None:
-        """Log no requests."""
-
-    def get_stderr(self) -> io.StringIO:
-        """Return what takes the traceback of a connection that broke."""
-        return io.StringIO()
-
-
-def _note_broken_connection(*_: Any) -> None:
-    _log.debug("a connection broke or timed out")
-
-
-def _router(pages: Pages, library: WSGIApplication) -> WSGIApplication:
-    """Given what there is to read, and prometheus_client's app, return the app that answers all requests."""
+def _router(pages: Pages, library: WSGIApplication, connections: Connections) -> WSGIApplication:
+    """Given what there is to read, prometheus_client's app, and all connections, return what answers all requests."""
     routes: dict[str, Callable[[Query], Answer]] = {
         "/": pages.show_index,
         "/status": pages.show_status,
         "/health": pages.show_health,
         "/metrics": pages.show_metrics,
     }
+    login = Login()
+    # All metrics of many targets take much time and memory: never are two such answers in the making.
+    exposing = Lock()
 
     def answer(environ: WSGIEnvironment) -> Answer:
         page = routes.get(environ["PATH_INFO"])
@@ -204,27 +193,44 @@ def _router(pages: Pages, library: WSGIApplication) -> WSGIApplication:
             return _text(HTTPStatus.BAD_REQUEST, "too many parameters\n")
         # A folded header holds a line end, and the format that it names comes back in a header of ours.
         environ["HTTP_ACCEPT"] = " ".join(environ.get("HTTP_ACCEPT", "").split())
-        if page == pages.show_metrics and "name[]" in parameters:
-            return _answer_of(library, environ)
-        return page(Query(parameters, environ["HTTP_ACCEPT"], environ.get("HTTP_ACCEPT_ENCODING", "")))
+        query = Query(parameters, environ["HTTP_ACCEPT"], environ.get("HTTP_ACCEPT_ENCODING", ""))
+        if page != pages.show_metrics:
+            return page(query)
+        with exposing:
+            return _answer_of(library, environ) if "name[]" in parameters else page(query)
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        # Without one, it was accepted before the server was ours, and nobody has looked at who it is.
+        connection: Connection | None = environ.get(CONNECTION)
+        if connection is None:
+            start_response("503 Service Unavailable", [])
+            return []
         try:
-            answered = answer(environ)
+            answered = _refusal(login, connection, environ) or answer(environ)
         except Exception as error:  # noqa: BLE001  the monitor goes on, and tells no stranger why
             _log.error("a request could not be answered", extra={"error": type(error).__name__, "detail": str(error)})
             answered = _text(HTTPStatus.INTERNAL_SERVER_ERROR, "this is a fault in the monitor itself\n")
-        headers = [
-            *answered.headers,
-            ("Content-Length", str(len(answered.body))),
-            ("Cache-Control", "no-store"),
-            ("X-Content-Type-Options", "nosniff"),
-            ("Server", _SERVER),
-        ]
+        connections.weigh(connection, len(answered.body))
+        headers = [*answered.headers, *common_headers(connection.rules, len(answered.body)), ("Server", SERVER)]
         start_response(f"{answered.status.value} {answered.status.phrase}", headers)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [answered.body]
 
     return app
+
+
+def _refusal(login: Login, connection: Connection, environ: WSGIEnvironment) -> Answer | None:
+    """Given a request, return the answer to whom may not read, None for whom may."""
+    users = connection.rules.config.users
+    if not users:
+        return None
+    match login.admit(users, environ.get("HTTP_AUTHORIZATION", "")):
+        case Admission.GRANTED:
+            return None
+        case Admission.REFUSED:
+            challenge = ("WWW-Authenticate", f'Basic realm="{SERVER}", charset="UTF-8"')
+            return _text(HTTPStatus.UNAUTHORIZED, "name and password are needed\n", challenge)
+        case Admission.BUSY:
+            return _text(HTTPStatus.SERVICE_UNAVAILABLE, "too many logins at once\n", ("Retry-After", "5"))
 
 
 def _answer_of(app: WSGIApplication, environ: WSGIEnvironment) -> Answer:

@@ -1,21 +1,27 @@
 """Asks the monitor of this container whether it can judge: docker's HEALTHCHECK.
 
-Where it listens is read from what the container was started with, as the monitor itself reads it. Exits with 0 where
-/health answers 200, else with 1, and prints what it answers.
+Where it listens, and whether it speaks TLS, is read from what the container was started with, as the monitor itself
+reads it. Exits with 0 where /health answers 200, else with 1, and prints what it answers.
+
+It has neither password nor client certificate, and nobody should leave them in a container for its sake. Where one is
+asked for, that the monitor asks is taken for health: it answers, though whether it can judge stays its secret.
 """
 # ruff: noqa: INP001  it is no part of a package: the image has it beside monitor.py
 
 from __future__ import annotations
 
 import os
+import ssl
 import sys
-from http.client import HTTPConnection
+from contextlib import closing
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 
-from lib.options import OptionsError, parse_options
+from lib.options import Options, OptionsError, parse_options
+from lib.web_config import WebConfig, read_web_config
 
 _SECONDS = 8.0
-_OK = 200
 
 
 def main() -> int:
@@ -25,14 +31,38 @@ def main() -> int:
     argv = Path("/proc/1/cmdline").read_text().partition("/monitor.py\0")[2].split("\0")[:-1]
     try:
         options = parse_options(argv, os.environ)
-        connection = HTTPConnection(options.listen_host or "127.0.0.1", options.listen_port, timeout=_SECONDS)
-        connection.request("GET", "/health")
-        answer = connection.getresponse()
-    except (OptionsError, OSError) as error:
+        config = read_web_config(options.web_config) if options.web_config else WebConfig()
+    except OptionsError as error:
         sys.stdout.write(f"{error}\n")
         return 1
-    sys.stdout.write(answer.read().decode())
-    return 0 if answer.status == _OK else 1
+    healthy, told = ask(options, config)
+    sys.stdout.write(told)
+    return 0 if healthy else 1
+
+
+def ask(options: Options, config: WebConfig) -> tuple[bool, str]:
+    """Given what the monitor was started with, return whether it is healthy, and what it said."""
+    address = (options.listen_host or "127.0.0.1", options.listen_port)
+    if config.tls is None:
+        connection = HTTPConnection(*address, timeout=_SECONDS)
+    else:
+        # The certificate is for the names by which others know this host: here it proves nothing.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        connection = HTTPSConnection(*address, timeout=_SECONDS, context=context)
+    try:
+        with closing(connection):
+            connection.request("GET", "/health")
+            answer = connection.getresponse()
+            told = answer.read().decode()
+    except ssl.SSLError as error:
+        refused = config.tls is not None and config.tls.verify is ssl.CERT_REQUIRED and "ALERT" in (error.reason or "")
+        return refused, "alive: it asks for a client certificate\n" if refused else f"{error}\n"
+    except (OSError, HTTPException) as error:
+        return False, f"{error}\n"
+    if config.users and answer.status == HTTPStatus.UNAUTHORIZED:
+        return True, "alive: it asks for name and password\n"
+    return answer.status == HTTPStatus.OK, told
 
 
 if __name__ == "__main__":

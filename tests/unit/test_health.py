@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 from examples import HandClock, a_target, eventually
 
+from lib.command import Stopped
 from lib.failure import Reason
 from lib.health import Health
 from lib.result import Outcome, Step, StepName
@@ -34,8 +35,8 @@ def health(world):
     return Health(ask, lambda: world.workers, world.clock.monotonic)
 
 
-def worker(target, alive=True, cycle_started=None, fault=None):
-    return WorkerState(target, alive, cycle_started, fault)
+def worker(target, alive=True, cycle_started=None, fault=None, wakes=None):
+    return WorkerState(target, alive, cycle_started, fault, wakes)
 
 
 def ok(step):
@@ -179,3 +180,44 @@ def test_it_may_be_asked_by_many_while_it_changes(asked, world):
     assert all(asked.faults == () for _ in range(20))
     for thread in observers:
         thread.join(10)
+
+
+def test_a_question_that_was_broken_off_because_the_monitor_stops_says_nothing(asked, world, caplog):
+    world.daemon = Stopped()
+    world.clock.advance(11)
+    asked.ask()
+    assert asked.faults == ()
+    assert caplog.records == []
+
+
+# What only a restart can help.
+
+
+def test_neither_a_daemon_that_is_gone_nor_a_cycle_that_broke_off_is_a_stuck_worker(health, world):
+    world.daemon = NO_DAEMON
+    world.workers = [worker(a_target(), fault="worker of quay: its last cycle broke off: KeyError: 'layer'")]
+    health.ask()
+    assert health.faults == (NO_DAEMON, "worker of quay: its last cycle broke off: KeyError: 'layer'")
+    assert health.stuck == ()
+
+
+def test_workers_that_wait_are_not_stuck_before_they_are_long_overdue(asked, world):
+    now = world.clock.now
+    world.workers = [
+        worker(a_target("asleep", run_every=86400.0), wakes=now + 86400),
+        worker(a_target("late"), wakes=now - 60),
+        worker(a_target("queued")),
+    ]
+    assert asked.stuck == ()
+    world.clock.advance(1)
+    assert asked.stuck == ("worker of late: asleep, though it was due 61 s ago",)
+
+
+def test_workers_that_are_dead_or_past_their_deadlines_are_stuck(asked, world):
+    world.workers = [
+        worker(a_target("a"), alive=False),
+        worker(a_target("b", cycle_timeout=100.0), cycle_started=world.clock.now - 161),
+        worker(a_target("c", cycle_timeout=100.0), cycle_started=world.clock.now - 160),
+    ]
+    assert asked.stuck == ("worker of a: its thread has died", "worker of b: stuck, no sign of it for 161 s")
+    assert asked.faults == asked.stuck

@@ -13,6 +13,7 @@ from lib.history import History
 from lib.result import Outcome, Push
 
 PUSH = Push("sha256:1", "sha256:2", "token", "instance", NOON)
+QUAY = "quay.io/acme/quay:canary"
 MINUTE = timedelta(minutes=1)
 HOUR = 3600.0
 
@@ -33,11 +34,11 @@ def history(clock):
 
 
 def test_a_push_is_remembered_until_it_is_forgotten(history):
-    assert history.last_push("quay") is None
-    history.pushed("quay", PUSH)
-    assert history.last_push("quay") == PUSH
-    history.forget("quay")
-    assert history.last_push("quay") is None
+    assert history.last_push(QUAY) is None
+    history.pushed(QUAY, PUSH)
+    assert history.last_push(QUAY) == PUSH
+    history.forget(QUAY)
+    assert history.last_push(QUAY) is None
 
 
 def test_only_this_process_is_ours(history):
@@ -58,27 +59,27 @@ def test_nothing_is_kept_of_a_target_that_nobody_monitors(history):
 
 
 def test_other_options_leave_a_target_its_history(history):
-    history.pushed("quay", PUSH)
+    history.pushed(QUAY, PUSH)
     history.record(an_up_cycle())
     history.replace([a_target("new"), a_target(run_every=5.0)])
-    assert history.last_push("quay") == PUSH
+    assert history.last_push(QUAY) == PUSH
     assert history.standing("quay").cycle.verdict is Verdict.UP
     assert history.standing("new") is None
 
 
 def test_another_repository_under_the_same_name_begins_anew(history):
-    history.pushed("quay", PUSH)
+    history.pushed(QUAY, PUSH)
     history.record(an_up_cycle())
     history.replace([a_target(reference="quay.io/acme/other:canary")])
-    assert history.last_push("quay") is None
+    assert history.last_push(QUAY) is None
     assert history.standing("quay") is None
 
 
 def test_a_target_that_was_gone_begins_anew(history):
-    history.pushed("quay", PUSH)
+    history.pushed(QUAY, PUSH)
     history.replace([])
     history.replace([a_target()])
-    assert history.last_push("quay") is None
+    assert history.last_push(QUAY) is None
 
 
 # Standing.
@@ -202,3 +203,20 @@ def test_a_verdict_covers_no_more_than_the_time_it_stood(history, clock):
     clock.advance(10 * HOUR)
     history.record(an_up_cycle())
     assert history.availability("quay", HOUR, NOON).measured == pytest.approx(90 / HOUR)
+
+
+# Privacy.
+
+
+def test_exposed_is_kept_with_the_standing(history):
+    history.set_exposed("stranger", exposed=True)
+    history.record(an_up_cycle())
+    assert history.standing("quay").exposed is None
+    history.set_exposed("quay", exposed=True)
+    assert history.standing("quay").exposed is True
+
+
+def test_a_clock_that_was_set_back_leaves_the_hours_in_their_order(history):
+    history.record(an_up_cycle(started=NOON))
+    history.record(an_up_cycle(started=NOON - timedelta(hours=5)))
+    assert history.availability("quay", HOUR, NOON).up == 2

@@ -145,6 +145,28 @@ def test_it_goes_to_standard_error_unless_told_otherwise(monkeypatch):
     assert "msg=event" in stream.getvalue()
 
 
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_for_the_journal_each_line_begins_with_its_priority(tmp_path, log_format):
+    with (tmp_path / "journal").open("w+") as stream:
+        status = os.fstat(stream.fileno())
+        setup_logging("debug", log_format, stream, journal=f"{status.st_dev}:{status.st_ino}")
+        for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL, logging.INFO + 1):
+            LOG.log(level, "two\nlines", extra={"detail": "two\nlines"})
+        stream.seek(0)
+        assert [line[:3] for line in stream] == ["<7>", "<6>", "<4>", "<3>", "<2>", "<5>"]
+
+
+def test_another_stream_than_the_journals_has_no_priorities(text, tmp_path):
+    setup_logging("info", "text", text, journal="8:1")  # no file at all
+    LOG.info("event")
+    assert text.getvalue().startswith("time=")
+    with (tmp_path / "log").open("w+") as stream:
+        setup_logging("info", "text", stream, journal=f"{os.fstat(stream.fileno()).st_dev}:1")
+        LOG.info("event")
+        stream.seek(0)
+        assert stream.read().startswith("time=")
+
+
 def test_a_cycle_that_is_up_is_told_in_short(lines_of_json):
     log_cycle(an_up_cycle())
     (event,) = lines_of_json()

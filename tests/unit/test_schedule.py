@@ -321,6 +321,23 @@ def test_the_start_of_the_cycle_under_way_is_told(new_schedule, cycles, clock):
     assert schedule.workers()[0].cycle_started is None
 
 
+def test_when_a_sleeping_worker_is_to_wake_is_told_and_nothing_of_one_that_waits_for_a_slot(cycles, clock):
+    schedule = Schedule(cycles.run, cycles.note, 1, clock)
+    cycles.hold.clear()
+    try:
+        schedule.replace([a_target("a", run_every=100.0), a_target("b", run_every=100.0)])
+        eventually(lambda: cycles.under_way and clock.waiting)
+        assert [state.wakes for state in schedule.workers()] == [None, 1050.0]
+        clock.advance(50.0)
+        eventually(lambda: not clock.waiting)
+        eventually(lambda: [state.wakes for state in schedule.workers()] == [None, None])
+        cycles.hold.set()
+        eventually(lambda: [state.wakes for state in schedule.workers()] == [1100.0, 1150.0])
+    finally:
+        cycles.hold.set()
+        assert schedule.stop(10.0)
+
+
 def test_a_thousand_targets_all_get_their_turn(cycles):
     """With one slot and far more work than it can do, no target is starved."""
     schedule = Schedule(cycles.run, cycles.note, 1)
@@ -332,3 +349,20 @@ def test_a_thousand_targets_all_get_their_turn(cycles):
         assert cycles.most_at_once == 1
     finally:
         assert schedule.stop(10.0)
+
+
+# What was a target's own.
+
+
+def test_whoever_keeps_something_of_a_target_is_told_after_its_last_cycle(cycles, clock):
+    left = []
+    schedule = Schedule(cycles.run, cycles.note, 4, clock, left=left.append)
+    cycles.hold.clear()
+    schedule.replace([a_target("a"), a_target("b")])
+    eventually(lambda: cycles.under_way)
+    schedule.replace([a_target("b")])
+    assert left == []
+    cycles.hold.set()
+    eventually(lambda: [target.name for target in left] == ["a"])
+    assert schedule.stop(10.0)
+    assert [target.name for target in left] == ["a", "b"]

@@ -77,3 +77,17 @@ def test_all_is_well_only_if_each_is():
     assert not all_ok(both)
     assert all_ok(both[:1])
     assert not all_ok(())
+
+
+@pytest.mark.parametrize("exposed", [None, False, True])
+def test_exposed_is_told_only_where_the_target_has_to_be_private(exposed):
+    standing = Standing(an_up_cycle(), NOON, 1.0, exposed)
+    private = TargetStatus(a_target(expect_private=True), standing)
+    assert private.to_dict()["exposed"] is exposed
+    assert private.ok
+    assert ("strangers can pull" in private.to_line(NOON)) is (exposed is True)
+    assert "exposed" not in TargetStatus(a_target(), standing).to_dict()
+
+
+def test_before_the_first_verdict_nothing_is_known_of_strangers():
+    assert TargetStatus(a_target(expect_private=True), None).to_dict()["exposed"] is None

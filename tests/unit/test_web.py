@@ -15,8 +15,9 @@ from types import SimpleNamespace
 
 import pytest
 from examples import HandClock, a_failed_cycle, a_target, an_up_cycle
+from served import raw, served
 
-from lib import web
+from lib import web, web_connections
 from lib.health import Health
 from lib.history import History
 from lib.metrics import Metrics
@@ -58,6 +59,13 @@ def serve(world, closing):
     yield start
     for one in started:
         closing.submit(one.close)
+
+
+@pytest.fixture(scope="module")
+def one_port():
+    """The port of one server for all who only ask oddly."""
+    with served() as web:
+        yield web.port
 
 
 @pytest.fixture
@@ -240,16 +248,6 @@ def test_a_fault_in_an_answer_is_logged_and_tells_a_stranger_nothing(ask, world,
 # Clients that are slow, idle, broken or gone.
 
 
-def raw(port, request):
-    """Send bytes, and return all that is answered."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
-        connection.sendall(request)
-        answer = b""
-        while chunk := connection.recv(65536):
-            answer += chunk
-        return answer
-
-
 @pytest.mark.parametrize(
     ("request_", "status"),
     [
@@ -258,15 +256,41 @@ def raw(port, request):
         (b"nonsense\r\n\r\n", b"400"),
         (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 200 + b"\r\n", b"431"),
         (b"GET / HTTP/1.1\r\nX: " + b"y" * 70000 + b"\r\n\r\n", b"431"),
+        (b"GET / HTTP/2.0\r\n\r\n", b"505"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"505"),
+        (b"GET / extra HTTP/1.1\r\n\r\n", b"400"),
+        (b"POST /\r\n\r\n", b"400"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", b"400"),
         (b"GET /%zz%00 HTTP/1.1\r\n\r\n", b"404"),
+        (b"GET /\x00 HTTP/1.1\r\n\r\n", b"404"),
+        (b"GET /st\xe4tus HTTP/1.1\r\n\r\n", b"404"),
+        (b"GET /metrics/%2e%2e/status HTTP/1.1\r\n\r\n", b"404"),
+        (b"GET http://example.org HTTP/1.1\r\n\r\n", b"200"),
+        (b"GET HTTP://user@example.org:1/health?format=json HTTP/1.1\r\n\r\n", b"200"),
+        (b"GET http://example.org//nothing HTTP/1.1\r\n\r\n", b"404"),
+        (b"GET //health HTTP/1.1\r\n\r\n", b"200"),
+        (b"GET /%68ealth HTTP/1.0\r\n\r\n", b"200"),
+        (b"OPTIONS * HTTP/1.1\r\n\r\n", b"404"),
+        (b"CONNECT example.org:443 HTTP/1.1\r\n\r\n", b"404"),
+        (b"G\x00T / HTTP/1.1\r\n\r\n", b"405"),
+        (b"POST /metrics HTTP/1.1\r\nContent-Length: -1\r\n\r\n", b"405"),
+        (b"POST / HTTP/1.1\r\nContent-Length: 900000\r\n\r\n" + b"z" * 900000, b"405"),
+        (b"GET /health HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", b"200"),
+        (b"GET /health HTTP/1.1\r\n\r\nGET /metrics HTTP/1.1\r\n\r\n", b"200"),
     ],
 )
-def test_broken_requests_get_their_4xx(serve, capfd, request_, status):
-    answer = raw(serve().port, request_)
-    assert status in answer.split(b"\r\n")[0] or status in answer  # to what is no HTTP, only a page is answered
+def test_odd_and_broken_requests_get_one_answer(one_port, capfd, request_, status):
+    answer = raw(one_port, request_)
+    assert answer.startswith(b"HTTP/1.0 " + status + b" ")
+    assert answer.count(b"HTTP/1.0") == 1
+    assert b"Cache-Control: no-store" in answer
     assert b"Python" not in answer
     assert b"WSGIServer" not in answer
     assert capfd.readouterr().err == ""
+
+
+def test_http_0_9_is_answered_as_it_asks(one_port):
+    assert raw(one_port, b"GET /health\r\n\r\n") == b"true\n"
 
 
 @pytest.mark.parametrize("query", [b"", b"?name[]=monitor_success"])
@@ -280,14 +304,14 @@ def test_a_folded_header_puts_no_line_into_the_answer(serve, query):
 
 
 def test_clients_have_ten_seconds_and_a_thousand_may_wait(serve):
-    assert web._RequestHandler.timeout == 10.0
+    assert web_connections.REQUEST_SECONDS == 10.0
     listening = serve()._server.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
     assert int.from_bytes(listening[28:32], sys.byteorder) == 1024  # tcpi_sacked: of a listening socket its backlog
 
 
 def test_idle_clients_stop_nobody_and_are_left_in_silence(serve, monkeypatch, capfd, caplog):
     caplog.set_level(logging.DEBUG)
-    monkeypatch.setattr(web._RequestHandler, "timeout", 0.3)
+    monkeypatch.setattr(web_connections, "REQUEST_SECONDS", 0.3)
     port = serve().port
     idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(100)]
     begun = time.monotonic()
@@ -316,7 +340,7 @@ def test_a_client_that_is_gone_leaves_no_traceback(serve, world, capfd):
 
 
 def test_a_client_that_reads_nothing_is_left(serve, world, monkeypatch, capfd):
-    monkeypatch.setattr(web._RequestHandler, "timeout", 0.2)
+    monkeypatch.setattr(web_connections, "ANSWER_SECONDS", 0.2)
     world.metrics.replace([a_target(f"t{number}") for number in range(500)])
     port = serve().port
     with socket.create_connection(("127.0.0.1", port)) as connection:
@@ -327,6 +351,14 @@ def test_a_client_that_reads_nothing_is_left(serve, world, monkeypatch, capfd):
                 thread.join(10)
                 assert not thread.is_alive()
     assert capfd.readouterr().err == ""
+
+
+def test_who_comes_before_the_server_is_ours_reads_nothing(world):
+    """prometheus_client's server answers from the moment it listens."""
+    started = []
+    app = web._router(Pages(tuple, world.history, world.health, world.metrics), None, None)
+    assert list(app({}, lambda *answer: started.append(answer))) == []
+    assert started == [("503 Service Unavailable", [])]
 
 
 # Where it listens.

@@ -1,0 +1,169 @@
+"""Service: what systemd is told. The monitor is ready, reloads or stops, its workers live, its targets are well or not.
+
+The protocol is sd_notify(3): datagrams of `NAME=value` lines to a socket. It is spoken here, for the one package that
+does so without C (sdnotify) had its last release in 2017, comes as source only, and drops any text beyond Latin-1.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+
+from lib.status import TargetStatus
+
+_log = logging.getLogger(__name__)
+
+#: How old the status line may be, at most.
+STATUS_SECONDS = 2.0
+
+#: How often the watchdog is fed in the time after which it bites.
+_FEEDS_A_BITE = 3
+
+#: How long systemd may be too busy to take a message. It is no reason to hang.
+_SEND_SECONDS = 1.0
+
+#: Systemd refuses messages of more than 4096 bytes, of which a character takes up to four.
+_LONGEST_STATUS = 1000
+
+#: Of the targets that are not up, how many are named.
+_NAMED = 3
+
+
+class Systemd:
+    """The socket of the service manager; without one, nobody is told anything.
+
+    Attributes:
+        watchdog_seconds: after how long without a sign of life the service is killed; None where it is not.
+    """
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        """Given the program's environment, find out who is to be told."""
+        address = env.get("NOTIFY_SOCKET", "")
+        # A name that begins with @ stands for one in the abstract namespace.
+        self._address = f"\0{address[1:]}" if address.startswith("@") else address
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) if address else None
+        if self._socket is not None:
+            self._socket.settimeout(_SEND_SECONDS)
+        self.watchdog_seconds = _watchdog_seconds(env)
+
+    def __bool__(self) -> bool:
+        return self._socket is not None
+
+    def tell(self, **assignments: object) -> None:
+        """Given what to tell, each on one line, tell it. What can't be delivered is lost, and no reason to end."""
+        if self._socket is not None:
+            message = "\n".join(f"{name}={value}" for name, value in assignments.items())
+            with suppress(OSError):
+                self._socket.sendto(message.encode(errors="replace"), self._address)
+
+    def close(self) -> None:
+        """Tell nothing more."""
+        if self._socket is not None:
+            self._socket.close()
+
+
+def _watchdog_seconds(env: Mapping[str, str]) -> float | None:
+    """Given the program's environment, return after how long systemd kills this process; None where it does not."""
+    microseconds = env.get("WATCHDOG_USEC", "")
+    ours = env.get("WATCHDOG_PID") in (None, str(os.getpid()))
+    return int(microseconds) / 1e6 if ours and microseconds.isdecimal() and int(microseconds) else None
+
+
+class Service:
+    """The monitor as a unit of systemd's.
+
+    The watchdog is fed from evidence, not by a timer: each time, every worker must be alive, and either within its
+    deadlines or asleep until a moment that is not over. A daemon or registry that is gone does not starve it, for a
+    restart would not help; nor does an interval longer than the watchdog's.
+    """
+
+    def __init__(self, systemd: Systemd, status: Callable[[], str], stuck: Callable[[], Sequence[str]]) -> None:
+        """Given whom to tell, what returns a sentence on how things stand, and what says which workers are stuck."""
+        self._systemd = systemd
+        self._status = status
+        self._stuck = stuck
+        self._told = ""
+        self._refused = False
+        self._starving = False
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="service", daemon=True)
+
+    def ready(self) -> None:
+        """Tell that the monitor listens and is configured; go on to tell how things stand, and that it lives."""
+        self._told = self._sentence()
+        self._systemd.tell(READY=1, STATUS=self._told)
+        if self._systemd:
+            self._thread.start()
+
+    def reloading(self) -> None:
+        """Tell that the configuration is about to be read again."""
+        self._systemd.tell(RELOADING=1, MONOTONIC_USEC=time.monotonic_ns() // 1000)
+
+    def reloaded(self, *, accepted: bool) -> None:
+        """Tell that it was read, and, from now on, whether it was refused."""
+        self._refused = not accepted
+        self._systemd.tell(READY=1, STATUS=self._sentence())
+
+    def stopping(self) -> None:
+        """Tell that the monitor stops, and nothing after that."""
+        self._stopped.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._systemd.tell(STOPPING=1, STATUS="Stopping: ending docker commands and removing what they made.")
+
+    def beat(self) -> None:
+        """Feed the watchdog, unless a worker is stuck; and tell how things stand, where that has changed."""
+        stuck = self._stuck()
+        if not stuck:
+            self._systemd.tell(WATCHDOG=1)
+        elif not self._starving and self._systemd.watchdog_seconds is not None:
+            _log.error("the watchdog is fed no more, for systemd to restart this service", extra={"detail": stuck[0]})
+        self._starving = bool(stuck)
+        sentence = self._sentence()
+        if sentence != self._told:
+            self._systemd.tell(STATUS=sentence)
+            self._told = sentence
+
+    def _watch(self) -> None:
+        bite = self._systemd.watchdog_seconds
+        pause = STATUS_SECONDS if bite is None else min(STATUS_SECONDS, bite / _FEEDS_A_BITE)
+        self.beat()
+        while not self._stopped.wait(pause):
+            self.beat()
+
+    def _sentence(self) -> str:
+        refused = "; the configuration was refused when it was last read, see the log" if self._refused else ""
+        # One line: what follows a newline would be an assignment of its own.
+        return textwrap.shorten(self._status() + refused, _LONGEST_STATUS, placeholder=" …")
+
+
+def sentence(statuses: Sequence[TargetStatus], faults: Sequence[str]) -> str:
+    """Given what is said of the targets, and what keeps the monitor from judging, return both in one sentence."""
+    troubled = [status for status in statuses if not status.ok]
+    parts = []
+    if not troubled and len(statuses) == 1:
+        parts.append(f"{statuses[0].target.name} is up")
+    elif len(statuses) != 1:
+        up = len(statuses) - len(troubled)
+        parts.append(f"{up} of {len(statuses)} targets {'is' if up == 1 else 'are'} up")
+    parts += [f"{status.target.name}: {_trouble(status)}" for status in troubled[:_NAMED]]
+    if len(troubled) > _NAMED:
+        parts.append(f"and {len(troubled) - _NAMED} more")
+    return "; ".join([*parts, *faults[:_NAMED]])
+
+
+def _trouble(status: TargetStatus) -> str:
+    """Given what is said of a target that is not well, return why in a few words."""
+    if status.standing is None:
+        return "no verdict yet"
+    cycle = status.standing.cycle
+    words = str(cycle.verdict)
+    if cycle.failed is not None:
+        words = f"{cycle.failed.name} failed, {cycle.failed.reason} ({cycle.failed.scope})"
+    return f"{words}, stale" if status.stale else words

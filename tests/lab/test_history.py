@@ -1,0 +1,214 @@
+"""The history on the disk: kill -9 at any moment, disks that are full or read-only, and what a restart still knows."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import time
+from contextlib import closing, suppress
+
+from lab.daemon import await_true
+from lab.monitor import Monitor
+from lab.mounts import small_disk
+from lib.database import Database
+from lib.record import Bounds
+from tests.lab.small_world import SmallWorld
+from tests.lab.test_cycle import login, once, path_of
+
+#: How often the monitor is killed; `KILLS=200` for the whole measure.
+KILLS = int(os.environ.get("KILLS", "60"))
+SOON = 30
+REPOSITORY = "127.0.0.1:5/small/world"
+
+
+def config_of(folder, targets):
+    """Write a configuration of so many targets, and return the option that names it."""
+    file = folder / "config.yml"
+    names = "".join(f"  - {{name: t{number}, repository: {REPOSITORY}-{number}}}\n" for number in range(targets))
+    file.write_text(f"run-test-every: 100ms\nretry-every: 100ms\ntargets:\n{names}")
+    return f"-config={file}"
+
+
+def database_of(state):
+    return state / "history.sqlite3"
+
+
+def remembered(state, name):
+    """Return the digest that was pushed last to a name, as the history in a folder has it."""
+    with closing(Database(database_of(state))) as database:
+        push = database.kept(name, Bounds(1, 1)).push
+    return push and push.digest
+
+
+def fill(disk):
+    """Leave no room on a disk, and return the file that takes it."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
+    return filler
+
+
+def test_no_kill_damages_the_history_or_loses_a_push(tmp_path):
+    """Killed with SIGKILL at random moments, however often: the file stays whole, and no acknowledged push is lost.
+
+    A push that the monitor has acted upon, by the next step of its cycle, is in the file; or a later one is.
+    """
+    world, state, log = SmallWorld(tmp_path / "world"), tmp_path / "state", tmp_path / "log"
+    options = (config_of(tmp_path, 6), f"-state-dir={state}", "-concurrency=6")
+    moments = random.Random(20261124)
+    checked, told = 0, []
+    for kill in range(KILLS):
+        with log.open("wb") as output, world.start(output, *options) as monitor:
+            # Some are killed while they start, the others at any moment of a cycle after some pushes.
+            awaited = len(world.pushes()) + moments.randrange(8)
+            await_true(lambda awaited=awaited: len(world.pushes()) >= awaited, SOON, "pushes")
+            time.sleep(moments.uniform(0, 0.3))
+            monitor.kill()
+        told.append(log.read_text())
+        if not database_of(state).exists():
+            continue
+        copy = tmp_path / f"after-{kill}"
+        shutil.copytree(state, copy)  # looking at it would mend what a crash left
+        with closing(sqlite3.connect(database_of(copy))) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        pushes, last = world.acted_upon()
+        for name, place in last.items():
+            assert remembered(copy, name) in pushes[name][place:], f"{name} after kill {kill}: {told[-5:]}"
+            checked += 1
+        shutil.rmtree(copy)
+
+    assert checked > KILLS, "hardly a push came before the kills: this test shows nothing"
+    assert not [
+        text for text in told for fault in ("set aside", "can't be", "slow", "integrity", "stale") if fault in text
+    ]
+
+
+def test_a_full_disk_costs_the_history_and_nothing_else(tmp_path):
+    """On a full disk the monitor goes on and says so once; when there is room again, it writes what waited."""
+    world, disk = SmallWorld(tmp_path / "world"), tmp_path / "disk"
+    options = (*world.options, config_of(tmp_path, 1), f"-state-dir={disk / 'state'}")
+    name = f"{REPOSITORY}-0:latest"
+    with small_disk(disk, 1024 * 1024), Monitor(tmp_path, world, *options) as monitor:
+        await_true(lambda: monitor.get("/status")[0] == 200, SOON, "a cycle to be up")
+        filler = fill(disk)
+        await_true(lambda: "can't be written" in monitor.log.read_text(), SOON, "the monitor to say so")
+        assert monitor.get("/status")[0] == 200
+        assert monitor.get("/health")[0] == 200
+        filler.unlink()
+        await_true(lambda: "can be written again" in monitor.log.read_text(), SOON, "the monitor to recover")
+        assert monitor.stop() == 0
+        assert monitor.log.read_text().count("can't be written") == 1
+        assert remembered(disk / "state", name) == world.acted_upon()[0][name][-1]
+
+
+def test_a_restart_on_a_full_disk_still_knows_what_was(tmp_path):
+    """What can't be written can still be read: the verdict stands after a restart."""
+    world, disk = SmallWorld(tmp_path / "world"), tmp_path / "disk"
+    options = (*world.options, f"-repository={REPOSITORY}", f"-state-dir={disk / 'state'}", "-run-test-every=1h")
+    with small_disk(disk, 1024 * 1024):
+        with Monitor(tmp_path, world, *options) as monitor:
+            await_true(lambda: monitor.get("/status")[0] == 200, SOON, "a cycle to be up")
+            monitor.kill()
+        fill(disk)
+        with Monitor(tmp_path, world, *options) as monitor:
+            assert monitor.get("/status")[0] == 200
+
+
+def test_a_read_only_disk_costs_the_history_and_nothing_else(tmp_path):
+    """On a read-only disk the monitor runs, and says that it keeps nothing."""
+    world, disk = SmallWorld(tmp_path / "world"), tmp_path / "disk"
+    with small_disk(disk, 1024 * 1024):
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        with Monitor(tmp_path, world, *world.options, config_of(tmp_path, 1), f"-state-dir={disk}") as monitor:
+            await_true(lambda: monitor.get("/status")[0] == 200, SOON, "a cycle to be up")
+            assert "Read-only file system" in monitor.log.read_text()
+
+
+def test_a_damaged_history_is_set_aside_and_the_monitor_runs(tmp_path):
+    """A file that is no history is kept under another name, and a new one begun."""
+    world, state = SmallWorld(tmp_path / "world"), tmp_path / "state"
+    state.mkdir()
+    database_of(state).write_bytes(b"\0\1damaged" * 1000)
+    with Monitor(tmp_path, world, *world.options, config_of(tmp_path, 1), f"-state-dir={state}") as monitor:
+        await_true(lambda: monitor.get("/status")[0] == 200, SOON, "a cycle to be up")
+        assert monitor.stop() == 0
+
+    (aside,) = state.glob("history-set-aside-*.sqlite3")
+    assert aside.read_bytes() == b"\0\1damaged" * 1000
+    assert str(aside) in monitor.log.read_text()
+    assert remembered(state, f"{REPOSITORY}-0:latest") is not None
+
+
+def test_a_second_monitor_on_the_same_folder_exits_with_2(tmp_path):
+    """Its message names the folder; the first one goes on."""
+    world, state = SmallWorld(tmp_path / "world"), tmp_path / "state"
+    options = (config_of(tmp_path, 1), f"-state-dir={state}")
+    with Monitor(tmp_path, world, *world.options, *options) as monitor:
+        with (tmp_path / "second").open("wb") as log:
+            second = world.start(log, *options)
+            assert second.wait(SOON) == 2
+        await_true(lambda: monitor.get("/status")[0] == 200, SOON, "a cycle to be up")
+
+    told = (tmp_path / "second").read_text()
+    assert f"state-dir {state} belongs to another monitor" in told
+    assert "Traceback" not in told
+
+
+# On the real engine and registry.
+
+
+def test_a_repository_that_is_lost_while_the_monitor_is_down_is_down(engine, registry, repository, tmp_path):
+    """With a state-dir, an empty repository after a restart is a loss, and not a first start; it is told once."""
+    options = (*login(repository), f"-state-dir={tmp_path / 'state'}")
+    assert once(engine, *options)[1][0]["verdict"] == "up"
+    registry.delete_tag(path_of(repository), "latest")
+
+    verdicts = [(cycle["verdict"], cycle["reason"]) for _ in range(2) for cycle in once(engine, *options)[1]]
+
+    assert verdicts == [("down", "not_found"), ("up", None)]
+
+
+def test_a_reload_leaves_unchanged_targets_alone(engine, registry, repository, tmp_path):
+    """SIGHUP: what did not change keeps its counters; what is gone has no series; a bad file changes nothing."""
+    config = tmp_path / "config.yml"
+    common = "username: monitor\npassword: secret\npayload-size: 64KiB\nrun-test-every: 500ms\n"
+
+    def write(*names, more=""):
+        listed = "".join(f"  - {{name: {name}, repository: {repository}-{name}}}\n" for name in names)
+        config.write_text(f"{common}{more}targets:\n{listed}")
+
+    def counted(name):
+        lines = monitor.get("/metrics")[1].splitlines()
+        (line,) = (
+            one for one in lines if one.startswith(f'registry_monitor_cycles_total{{target="{name}",verdict="up"')
+        )
+        return float(line.split()[1])
+
+    def reloaded(said):
+        os.kill(monitor.pid, signal.SIGHUP)
+        await_true(lambda: said in monitor.log.read_text(), SOON, f"the log to say: {said}")
+
+    write("kept", "gone")
+    with Monitor(tmp_path, engine, f"-config={config}") as monitor:
+        await_true(lambda: counted("kept") >= 2 and counted("gone") >= 1, SOON, "cycles to be up")
+        write("kept", "new", more="concurrency: 2\n")
+        before = counted("kept")
+        reloaded("the configuration was reloaded")
+        assert counted("kept") >= before
+        await_true(lambda: counted("new") >= 1, SOON, "the new target to be up")
+        await_true(lambda: 'target="gone"' not in monitor.get("/metrics")[1], SOON, "its series to disappear")
+        assert "option=concurrency" in monitor.log.read_text()
+
+        config.write_text("targets: [{repositori: x}]\nlisten: nowhere\n")
+        reloaded("the configuration was not reloaded")
+        assert "registry_monitor_config_last_reload_successful 0.0" in monitor.get("/metrics")[1]
+        names = [target["target"] for target in json.loads(monitor.get("/status?format=json")[1])["targets"]]
+        assert names == ["kept", "new"]
+        await_true(lambda: monitor.log.read_text().count("nothing was changed") >= 2, SOON, "each fault to be told")
+        assert monitor.stop() == 0

@@ -1,0 +1,71 @@
+"""Many targets at once, on a real registry and in a small world: each gets its turn, and none disturbs another."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from pathlib import Path
+
+from lab.daemon import await_true
+from lab.monitor import Monitor
+from lib.payload import INSTANCE_LABEL
+from tests.lab.conftest import PASSWORD, USER
+from tests.lab.small_world import SmallWorld
+
+SOON = 60
+
+
+def config_of(folder, repository, targets, every):
+    file = folder / "config.yml"
+    names = "".join(f"  - {{name: t{number}, repository: {repository}-{number}}}\n" for number in range(targets))
+    common = f"username: {USER}\npassword: {PASSWORD}\nrun-test-every: {every}\npayload-size: 1KiB\n"
+    file.write_text(f"{common}targets:\n{names}")
+    return f"-config={file}"
+
+
+def numbers(monitor, series):
+    """Return the numbers of a series by target."""
+    lines = re.findall(rf'^{series}\{{target="([^"]+)"[^}}]*\}} (\S+)$', monitor.get("/metrics")[1], re.MULTILINE)
+    return {target: float(number) for target, number in lines}
+
+
+def test_eight_targets_on_one_registry_keep_their_pace(engine, repository, tmp_path):
+    """All are up, cycle after cycle; no cycle waits as long as an interval, and nothing is left of any."""
+    with Monitor(tmp_path, engine, config_of(tmp_path, repository, 8, "8s")) as monitor:
+        succeeded = 'registry_monitor_steps_total{outcome="ok",step="pull_back"'
+        await_true(lambda: monitor.get("/status")[0] == 200, SOON, "all to be up")
+        first = numbers(monitor, "registry_monitor_last_success_timestamp_seconds")
+        await_true(
+            lambda: all(
+                later > first[target]
+                for target, later in numbers(monitor, "registry_monitor_last_success_timestamp_seconds").items()
+            ),
+            SOON,
+            "another cycle of each",
+        )
+        assert "registry_monitor_failures_total{" not in monitor.get("/metrics")[1], succeeded
+        assert max(numbers(monitor, "registry_monitor_cycle_lag_seconds").values()) < 8.0
+        assert monitor.stop() == 0
+
+    assert engine.docker("images", "--all", "--quiet", f"--filter=label={INSTANCE_LABEL}").stdout == ""
+
+
+def test_of_three_hundred_targets_none_is_starved(tmp_path):
+    """With fewer slots than there is work, each gets its turn all the same, and the port answers meanwhile."""
+    world = SmallWorld(tmp_path / "world")
+    config = config_of(tmp_path, "registry.example/many", 300, "1s")
+    with Monitor(tmp_path, world, *world.options, config, f"-state-dir={tmp_path / 'state'}") as monitor:
+        await_true(
+            lambda: all(target["verdict"] for target in json.loads(monitor.get("/status?format=json")[1])["targets"]),
+            SOON * 3,
+            "a verdict of each",
+        )
+        done = numbers(monitor, "registry_monitor_cycle_duration_seconds_count")
+        threads = len(list(Path(f"/proc/{monitor.pid}/task").iterdir()))
+        assert len(done) == 300
+        # Whoever was due first goes first: no target has two cycles more than another has.
+        assert max(done.values()) - min(done.values()) <= 2
+        assert threads < 300 + 40
+        assert monitor.stop() == 0
+    assert threading.active_count() < 50
