@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -60,6 +60,8 @@ class CycleRunner:
         memory: what was pushed.
         observer: who is told of each step.
         instance: this process's instance.
+        is_only: there will be no second cycle, before which more could be cleaned up.
+        given_up: tokens of pushes that were begun and never acknowledged: a registry can publish one much later.
     """
 
     target: Target
@@ -70,6 +72,8 @@ class CycleRunner:
     memory: Memory
     observer: Observer
     instance: str
+    is_only: bool = False
+    given_up: set[str] = field(default_factory=set)
 
     def __call__(self) -> Cycle:
         """Run one cycle, and return what came of it. Raise Stopped where the monitor is being stopped meanwhile."""
@@ -92,6 +96,7 @@ class _Pass:
         self.pushed_digest: str | None = None
         self.pulled_digest: str | None = None
         self.is_ours_to_remove = False
+        self.is_last = shared.is_only
 
     def run(self) -> Cycle:
         begun = time.monotonic()
@@ -108,7 +113,8 @@ class _Pass:
             # What was ended by force can still come about in the daemon.
             self.housekeeping.expect_leftovers(late=failed.failure.scope in (Scope.HOST, Scope.NETWORK))
         except BaseException:
-            self.housekeeping.expect_leftovers()
+            self.is_last = True
+            self.housekeeping.expect_leftovers(late=True)
             raise
         finally:
             seconds = time.monotonic() - begun
@@ -137,11 +143,7 @@ class _Pass:
     def _prepare(self) -> None:
         """Make the host ready. Where that can't be done, the first step has failed before it began."""
         first = StepName.LOGIN if self.target.credentials else StepName.PULL
-        try:
-            prepare_config(self.docker.config, self.target.reference.host, self.target.docker_config)
-        except (OSError, ValueError) as error:
-            detail = f"the logins in {self.target.docker_config or self.docker.config} can't be used: {error}"
-            self.steps.fail(first, Failure(_reason_of(error, Reason.CREDENTIAL_HELPER), detail))
+        self._prepare_logins(first, self.docker, self.target.reference.host, self.target.docker_config)
         with self.steps.preparing(first):
             self.housekeeping.prepare(self.docker)
 
@@ -182,7 +184,7 @@ class _Pass:
         docker = self.docker
         if self.target.public_base:
             docker = self.shared.anonymous
-            prepare_config(docker.config, base.host, None)
+            self._prepare_logins(StepName.BASE, docker, base.host, None)
 
         def judge(_: Pulled) -> None:
             self.base = named_base(self.docker, name, self.steps.upkeep_seconds)
@@ -201,10 +203,12 @@ class _Pass:
             detail = f"no local image has the ID {wanted}: pull or load it, or name it by `base-image`"
             self.steps.fail(StepName.BASE, Failure(Reason.BASE_IMAGE, detail))
 
-        def judge(_: Pulled) -> None:
+        def judge(_: Pulled) -> Failure | None:
             image = self.docker.describe(name, self.steps.upkeep_seconds)
-            if image is not None:
-                self._use_base(image)
+            if image is None:
+                return Failure(Reason.BASE_IMAGE, f"{name} was pulled, and docker says that it is not there")
+            self._use_base(image)
+            return None
 
         self.steps.run(StepName.BASE, lambda deadline: self.docker.pull(name, deadline), judge)
 
@@ -226,8 +230,10 @@ class _Pass:
         return built.image_id
 
     def _push(self, image_id: str) -> Push:
-        pushed = self.steps.run(StepName.PUSH, lambda deadline: self.docker.push(self.reference, deadline))
         labels = self.labels
+        self.shared.given_up.add(labels.token)
+        pushed = self.steps.run(StepName.PUSH, lambda deadline: self.docker.push(self.reference, deadline))
+        self.shared.given_up.discard(labels.token)
         push = Push(pushed.digest, image_id, labels.token, labels.instance, labels.created)
         self.shared.memory.pushed(self.reference, push)
         self.pushed_digest = push.digest
@@ -249,7 +255,7 @@ class _Pass:
             image = self._describe() if pulled.digest != push.digest else None
             self.is_ours_to_remove = image is None or _is_removable(pulled, image)
             return judgement.judge_pulled_back(
-                pulled.digest, image, push, self.shared.memory.is_ours
+                pulled.digest, image, push, self.shared.memory.is_ours, self.shared.given_up
             ) or judgement.judge_transfer(pulled, self.target.payload_layers, self.base.layers)
 
         def pull(deadline: float) -> Pulled:
@@ -267,6 +273,14 @@ class _Pass:
 
     # What they ask for besides.
 
+    def _prepare_logins(self, step: StepName, docker: Docker, host: str, source: Path | None) -> None:
+        """Given a step, the CLI, a registry and a folder with logins to take, make the CLI's config folder ready."""
+        try:
+            prepare_config(docker.config, host, source)
+        except (OSError, ValueError) as error:
+            detail = f"the logins in {source or docker.config} can't be used: {error}"
+            self.steps.fail(step, Failure(_reason_of(error, Reason.CREDENTIAL_HELPER), detail))
+
     @contextmanager
     def _learning_from_loss(self) -> Iterator[None]:
         """Where the registry lost or turned back what was pushed, forget that it was.
@@ -276,7 +290,9 @@ class _Pass:
         try:
             yield
         except StepFailed as failed:
-            if failed.failure.not_there or failed.failure.reason is Reason.STALE:
+            # An image that is not there on this host says nothing of the registry.
+            lost = failed.failure.not_there and failed.failure.scope.verdict is Verdict.DOWN
+            if lost or failed.failure.reason is Reason.STALE:
                 self.shared.memory.forget(self.reference)
             raise
 
@@ -288,15 +304,17 @@ class _Pass:
 
     def _judge_found(self, pulled: Pulled, last: Push | None) -> Failure | None:
         """Judge what the first pull brought, and remove it, as far as it is the monitor's to remove."""
-        image = self._describe() if last is None or pulled.digest != last.digest else None
-        if image is None:  # it is what this monitor pushed last
+        if last is not None and pulled.digest == last.digest:
             self.housekeeping.remove_test_image(self.docker)
+            return None
+        image = self._describe()
+        if image is None:  # docker answers that there is none: then there is none to overwrite
             return None
         wanted_base = is_base(image, pulled.digest, self.target.base_layer_id)
         if _is_removable(pulled, image) and not wanted_base:
             self.housekeeping.remove_test_image(self.docker)
         if Labels.from_dict(image.labels) is not None:
-            return judgement.judge_found(image, pulled.digest, last, self.shared.memory.is_ours)
+            return judgement.judge_found(image, pulled.digest, last, self.shared.memory.is_ours, self.shared.given_up)
         if self.target.overwrite or wanted_base or judgement.made_by_original(image):
             return None
         return judgement.foreign(self.reference)
@@ -304,14 +322,14 @@ class _Pass:
     def _clean_up(self) -> None:
         forget_logins(self.docker.config)
         shutil.rmtree(self.context, ignore_errors=True)
-        if self.steps.docker_is_gone:
+        if not self.steps.docker_answers():
             return  # nothing can be removed now, and each try would take its whole deadline
         docker = self.docker.for_cleanup()
         if self.is_ours_to_remove:
             self.housekeeping.remove_test_image(docker)
         if self.base.borrowed:
             self.housekeeping.take_away(docker, self.base.name)
-        self.housekeeping.restore(docker)
+        self.housekeeping.restore(docker, is_last=self.is_last)
 
 
 def _is_removable(pulled: Pulled, image: Image) -> bool:

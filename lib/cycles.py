@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from lib.command import Runner
 from lib.cycle import CycleRunner, Memory, Observer
 from lib.docker import Docker
-from lib.environment import prepare_config
+from lib.environment import builder_environment, prepare_config
 from lib.housekeeping import Housekeeping
 from lib.instance import Instance
 from lib.privacy import Privacy
@@ -42,10 +42,13 @@ class Cycles:
         instance: Instance,
         memory: Memory,
         observer: Observer,
+        *,
+        is_only: bool = False,
     ) -> None:
         """Given the docker CLI, what runs it, its environment, this process, what outlives a cycle and who watches."""
         self._instance = instance
         self._memory = memory
+        self._is_only = is_only
         self._observer = observer
         self._anonymous = Docker(runner, program, env, instance.new_folder("anonymous"))
         prepare_config(self._anonymous.config, _NOWHERE, None)
@@ -86,13 +89,14 @@ class Cycles:
         housekeeping = Housekeeping(target, self._instance.name, self._is_dead)
         runner = CycleRunner(
             target=target,
-            docker=Docker(shared.runner, shared.program, shared.env, config=folder),
+            docker=Docker(shared.runner, shared.program, builder_environment(shared.env, target.builder), folder),
             anonymous=shared,
             housekeeping=housekeeping,
             workspace=folder,
             memory=self._memory,
             observer=self._observer,
             instance=self._instance.name,
+            is_only=self._is_only,
         )
         return _Kept(runner, Privacy(target, shared, housekeeping))
 

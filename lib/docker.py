@@ -60,14 +60,6 @@ class DockerError(Exception):
         self.answer = answer or Answer(seconds=0.0)
         self.deadline_passed = deadline_passed
 
-    @property
-    def docker_is_gone(self) -> bool:
-        """Whether there is no daemon to talk to, or no CLI that could be started, by docker's own words."""
-        if self.deadline_passed or self.failure.not_there:
-            return False
-        never_started = self.failure.reason is Reason.CLI and self.answer.seconds == 0
-        return self.failure.reason is Reason.DAEMON or never_started
-
 
 @dataclass(frozen=True, slots=True)
 class Docker:
@@ -165,7 +157,7 @@ class Docker:
         return {asked: image for asked in references for image in found if image.is_called(asked)}
 
     def describe(self, reference: str, deadline: float) -> Image | None:
-        """Given the name or ID of an image, return it; None where docker says that it describes nothing.
+        """Given the name or ID of an image, return it; None where docker answers that there is none to describe.
 
         Raise DockerError, also where it does not exist or can't be understood.
         """

@@ -14,6 +14,7 @@ from typing import Any
 
 from lib.command import Command, CommandError, Runner
 from lib.failure import classify
+from lib.target import Builder
 
 _CONTEXT_SECONDS = 10.0
 
@@ -54,8 +55,13 @@ def docker_environment(env: Mapping[str, str], program: str, runner: Runner) -> 
     context = _current_context(env)
     if context is not None:
         kept |= _endpoint_of(context, env, program, runner)
+    return builder_environment(kept | {"DOCKER_CLI_HINTS": "false", "BUILDKIT_PROGRESS": "plain"}, Builder.AUTO)
+
+
+def builder_environment(env: Mapping[str, str], builder: Builder) -> dict[str, str]:
+    """Given the environment of docker commands, and the builder that is wanted, return the one that chooses it."""
     # The classic builder: its layers are gone with the image, so that the pull after it has to move them.
-    return kept | {"DOCKER_BUILDKIT": "0", "DOCKER_CLI_HINTS": "false", "BUILDKIT_PROGRESS": "plain"}
+    return {**env, "DOCKER_BUILDKIT": "1" if builder is Builder.BUILDKIT else "0"}
 
 
 def prepare_config(folder: Path, host: str, source: Path | None) -> None:

@@ -25,6 +25,9 @@ _log = logging.getLogger(__name__)
 #: How often leftovers are looked for where nothing calls for it.
 _SWEEP_EVERY_SECONDS = 3600.0
 
+#: How long the daemon may take to commit what it was at when its client was ended.
+_LATE_SECONDS = 1.0
+
 #: An image of an instance that nobody knows (another container's, say) is a leftover once no cycle can need it.
 _ABANDONED_AFTER = timedelta(hours=2)
 
@@ -80,19 +83,22 @@ class Housekeeping:
     def expect_leftovers(self, *, late: bool = False) -> None:
         """Have all that may be left looked for at the end of the cycle.
 
-        Where a command was ended by force, it can still come about after that (`late`): it is looked for before the
-        next cycle, too.
+        Where a command was ended by force, it can still come about after that (`late`): then it is looked for again.
         """
         self._unclean = True
         self._late = late
 
-    def restore(self, docker: Docker) -> None:
+    def restore(self, docker: Docker, *, is_last: bool = False) -> None:
         """Remove what may be left of this cycle, and give an image that waited its name back.
 
-        What can't be done now is logged, and done before the next cycle.
+        What can't be done now is logged, and done before the next cycle; where there is none (`is_last`), what comes
+        late is waited for.
         """
         try:
             if self._unclean:
+                self._sweep(docker)
+            if self._late and is_last:
+                time.sleep(_LATE_SECONDS)
                 self._sweep(docker)
             if self._held:
                 docker.tag(self._waiting, self.reference, self._seconds)
@@ -115,7 +121,7 @@ class Housekeeping:
         try:
             remove_images(docker, [image for image in images if self._is_leftover(image)], self._seconds)
         except DockerError as error:
-            if is_broken(error):
+            if _is_broken(error):
                 raise
             self._tell(error.failure)
         self._unclean = False
@@ -149,18 +155,19 @@ def remove_images(docker: Docker, images: Iterable[Image], deadline: float) -> N
         errors: dict[str, DockerError] = {}
         for image in left:
             try:
-                docker.rmi(image.tags or (image.image_id,), deadline)
+                # By its ID wherever that does: its name can be a newer image's by now, another target's cycle being on.
+                docker.rmi(image.tags if len(image.tags) > 1 else (image.image_id,), deadline)
             except DockerError as error:
-                if is_broken(error):
+                if _is_broken(error):
                     raise
                 errors[image.image_id] = error
         stayed = docker.find(tuple(errors), deadline) if errors else {}
         if len(stayed) == len(left):
             raise errors[left[0].image_id]
-        left = [image for image in left if image.image_id in stayed]
+        left = list(stayed.values())
 
 
-def is_broken(error: DockerError) -> bool:
+def _is_broken(error: DockerError) -> bool:
     """Given how a local command failed, return whether docker itself does not work: there is no sense in going on."""
     return error.deadline_passed or (
         error.failure.reason in (Reason.DAEMON, Reason.CLI) and not error.failure.not_there

@@ -10,11 +10,14 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
 _PREFIX = "registry-monitor-"
+#: How long an instance can take from making its folder to locking it.
+_BIRTH_SECONDS = 60.0
 #: Instances' folders, also those that were never renamed.
 _FOLDER = re.compile(rf"\.?{_PREFIX}(?P<name>[0-9a-f]{{32}})")
 
@@ -66,8 +69,11 @@ def _bury(path: Path) -> bool:
     except OSError:
         return False
     try:
-        if os.fstat(lock).st_uid != os.geteuid():
+        status = os.fstat(lock)
+        if status.st_uid != os.geteuid():
             return False
+        if path.name.startswith(".") and time.time() - status.st_mtime < _BIRTH_SECONDS:
+            return False  # it may be about to be locked
         with suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(path, ignore_errors=True)

@@ -6,7 +6,7 @@ Where a digest is not the one that was pushed last, the labels decide. All funct
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from datetime import UTC, datetime
 
 from lib.answers import Image, Pulled
@@ -28,14 +28,16 @@ def made_by_original(image: Image) -> bool:
     )
 
 
-def judge_found(image: Image, digest: str | None, last: Push | None, is_ours: Callable[[str], bool]) -> Failure | None:
+def judge_found(
+    image: Image, digest: str | None, last: Push | None, is_ours: Callable[[str], bool], given_up: Container[str] = ()
+) -> Failure | None:
     """Judge a monitor's image that the first pull of a cycle brought.
 
-    Given the image, its digest, what this monitor pushed last (None: nothing yet) and what tells an instance of this
-    monitor, return what is wrong with it, None where nothing is.
+    Given the image, its digest, what this monitor pushed last (None: nothing yet), what tells an instance of this
+    monitor, and the tokens of pushes that it gave up, return what is wrong with it, None where nothing is.
     """
     labels = Labels.from_dict(image.labels)
-    if labels is None or last is None or not is_ours(labels.instance):
+    if labels is None or last is None or not is_ours(labels.instance) or labels.token in given_up:
         return None
     if labels.created > last.created:
         return None  # a push that was cut off, and published all the same
@@ -45,12 +47,17 @@ def judge_found(image: Image, digest: str | None, last: Push | None, is_ours: Ca
 
 
 def judge_pulled_back(
-    digest: str | None, image: Image | None, pushed: Push, is_ours: Callable[[str], bool]
+    digest: str | None,
+    image: Image | None,
+    pushed: Push,
+    is_ours: Callable[[str], bool],
+    given_up: Container[str] = (),
 ) -> Failure | None:
     """Judge the image that came back after the push.
 
-    Given its digest, the image (looked at only where the digest is not the pushed one), the push and what tells an
-    instance of this monitor, return what is wrong with it, None where nothing is.
+    Given its digest, the image (looked at only where the digest is not the pushed one), the push, what tells an
+    instance of this monitor, and the tokens of pushes that it gave up, return what is wrong with it, None where nothing
+    is.
     """
     if digest == pushed.digest:
         return None
@@ -62,6 +69,12 @@ def judge_pulled_back(
             Reason.FOREIGN,
             f"the tag showed another monitor's image (target {labels.target!r}, made {_utc(labels.created)})"
             " right after our push: two monitors share one tag; give each a tag or repository of its own",
+        )
+    if labels.token in given_up:
+        return Failure(
+            Reason.DAEMON,
+            f"the tag showed an image of ours made {_utc(labels.created)}, whose push was given up then: the engine"
+            " finished it only now, over the newer one",
         )
     if labels.created < pushed.created:
         return _stale(labels, pushed)
@@ -76,8 +89,8 @@ def judge_transfer(pulled: Pulled, payload_layers: int, base_layers: int) -> Fai
         return None
     return Failure(
         Reason.WARM,
-        f"{pulled.moved} of {payload_layers} payload layers were moved over the network: the engine said that it had"
-        " the rest already, so this pull proves nothing about the registry",
+        f"the engine moved {pulled.moved} layers over the network and said that it had {pulled.already} already, with"
+        f" {payload_layers} of payload on a base of {base_layers}: this pull proves nothing about the registry",
     )
 
 

@@ -95,7 +95,7 @@ class Monitor:
         options = self._options
         observer = Narrator(sys.stdout, options.targets) if options.output is Output.TEXT else Silence()
         self._history.replace(options.targets)
-        cycles = self._cycles(observer)
+        cycles = self._cycles(observer, is_only=True)
 
         def run_cycle(target: Target) -> Cycle:
             cycle = cycles(target)
@@ -196,7 +196,7 @@ class Monitor:
         self._close()
         return 0
 
-    def _cycles(self, observer: Observer) -> Cycles:
+    def _cycles(self, observer: Observer, *, is_only: bool = False) -> Cycles:
         return Cycles(
             program=self._options.docker,
             runner=self._runner,
@@ -204,6 +204,7 @@ class Monitor:
             instance=self._instance,
             memory=self._history,
             observer=observer,
+            is_only=is_only,
         )
 
     def _next_signal(self) -> signal.Signals | tuple[Cycle, ...] | Exception:

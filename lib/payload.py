@@ -65,7 +65,10 @@ def write_context(folder: Path, base: str, layers: int, payload_bytes: int, labe
     """
     lines = [f"FROM {base}"]
     # First, so that the images between also carry them: a build that is cut off leaves those behind.
-    lines += [f"LABEL {_quoted(name)}={_quoted(value)}" for name, value in labels.to_dict().items()]
+    # And all at once: an image with some of them would not be known for one of ours.
+    lines.append(
+        " ".join(["LABEL", *(f"{_quoted(name)}={_quoted(value)}" for name, value in labels.to_dict().items())])
+    )
     for number in range(layers):
         name = f"payload-{number}"
         share = payload_bytes // layers + (number < payload_bytes % layers)

@@ -79,17 +79,25 @@ class Steps:
 
     Attributes:
         done: those that came to their end so far, in their order.
-        docker_is_gone: whether one failed since there is no daemon to talk to, or no CLI that could be started.
     """
 
     def __init__(self, target: Target, observer: Observer, docker: Docker) -> None:
         """Given the target, who is told of each step, and the CLI to ask the daemon with: the cycle begins now."""
         self.done: list[Step] = []
-        self.docker_is_gone = False
         self._target = target
         self._observer = observer
         self._docker = docker
         self._begun = time.monotonic()
+
+    def docker_answers(self) -> bool:
+        """Return whether docker works, asked for it only where the last step casts a doubt on that."""
+        if not self.done or self.done[-1].reason not in (Reason.DAEMON, Reason.CLI):
+            return True
+        try:
+            self._docker.for_cleanup().version(ASK_SECONDS)
+        except DockerError:
+            return False
+        return True
 
     @property
     def upkeep_seconds(self) -> float:
@@ -187,7 +195,6 @@ class Steps:
         if name in _LOCAL_STEPS and error.deadline_passed:
             return self._blame_host(error, _LOCAL_STEPS[name])
         failure = error.failure
-        self.docker_is_gone = error.docker_is_gone
         if failure.reason in _DAEMON_IN_DOUBT or (name is StepName.LOGIN and failure.scope is not Scope.HOST):
             failure = self._blame_docker(failure) or failure
         if name is StepName.BASE and failure.scope in _OUTSIDE and not self._target.base_is_ours:
@@ -196,7 +203,6 @@ class Steps:
 
     def _blame_host(self, error: DockerError, reason: Reason = Reason.DAEMON) -> Failure:
         """Given how a command failed that never leaves the host, and the reason where all else is well, judge it."""
-        self.docker_is_gone = error.docker_is_gone
         if error.failure.scope not in _OUTSIDE:
             return error.failure
         return self._blame_docker(error.failure) or Failure(reason, error.failure.detail)
@@ -206,7 +212,6 @@ class Steps:
         try:
             self._docker.version(ASK_SECONDS)
         except DockerError as error:
-            self.docker_is_gone = True
             if error.failure.scope is Scope.HOST:
                 return _with_words(error.failure.reason, failure, error)
         else:

@@ -7,6 +7,7 @@ functions here write the same forms with other digests in them.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -215,13 +216,19 @@ def labels_of(instance: str = "me", target: str = "lab", created: datetime = MAD
     return Labels(target, instance, "token", created)
 
 
+_WORD = r'"(?:[^"\\]|\\.)*"'
+_LABEL = re.compile(rf" ({_WORD})=({_WORD})")
+
+
 def labels_in(dockerfile: str) -> Mapping[str, str]:
     """Given a Dockerfile, return its labels as docker reads them: quoted words, a backslash escapes one sign."""
     labels = {}
     for line in dockerfile.split("\n"):
-        if line.startswith("LABEL "):
-            name, _, value = line.removeprefix("LABEL ").partition("=")
-            labels[_unquoted(name)] = _unquoted(value)
+        if line.startswith("LABEL"):
+            rest = line.removeprefix("LABEL")
+            if _LABEL.sub("", rest):
+                raise ValueError(f"no labels: {line}")
+            labels |= {_unquoted(name): _unquoted(value) for name, value in _LABEL.findall(rest)}
     return labels
 
 

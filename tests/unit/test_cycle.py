@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -11,6 +12,7 @@ import pytest
 from lib.command import Completed, Stopped
 from lib.cycle import CycleRunner
 from lib.docker import Docker
+from lib.environment import prepare_config
 from lib.failure import Verdict
 from lib.housekeeping import Housekeeping
 from lib.reference import Reference
@@ -49,6 +51,10 @@ TARGET = Target("lab", REFERENCE, Credentials("monitor", Secret(PASSWORD)))
 #: What this cycle pushes, and what was pushed before it.
 IMAGE, DIGEST = digest_of("a"), digest_of(1)
 BEFORE = Push(digest_of(2), digest_of("b"), "token", "me", datetime.now(UTC) - timedelta(minutes=2))
+
+#: How docker does not answer.
+HUNG = {"does": hangs}
+GONE = {"out": "28.2.2 \n", "err": NO_DAEMON, "code": 1}
 
 SERVER_ERROR = "received unexpected HTTP status: 503 Service Unavailable\n"
 DENIED = "denied: requested access to the resource is denied\n"
@@ -168,6 +174,12 @@ class World:
         target, anonymous = ([path.name for path in folder.iterdir()] for folder in self.folders)
         assert target == []
         assert set(anonymous) <= {"config.json"}
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch):
+    """Nothing comes late here: what waits for that waits no time."""
+    monkeypatch.setattr("lib.housekeeping._LATE_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -338,12 +350,18 @@ def test_nothing_is_pushed_over_an_image_that_is_not_understood(make_world):
     """Where docker's description of the pulled image can't be read, nobody knows whose it is: nothing is pushed."""
     world = make_world(last=None)
     pull = {"out": pulled(digest_of(3))}
-    world.announce(*FULL[:4], ("describe", {"out": "?\n"}), *FULL[4:], "sweep", pull=pull)
+    world.announce(*FULL[:4], ("describe", {"out": "?\n"}), "ask", "sweep", pull=pull)
 
-    cycle = world.cycle()
+    assert told(world.run()) == ("unknown", "pull", "daemon", "host")
 
-    assert ("push", NAME) not in world.script.ran
-    assert cycle.verdict is Verdict.UNKNOWN
+
+@pytest.mark.parametrize("last", [None, BEFORE])
+def test_what_docker_says_is_nothing_is_nothing_to_overwrite(make_world, last):
+    """Where the pull worked, and docker then describes no image at all, there is none to spare or to remove."""
+    world = make_world(last=last)
+    world.announce(*FULL[:4], ("describe", {"out": "[]\n"}), *FULL[5:], pull={"out": pulled(digest_of(3))})
+
+    assert told(world.run()) == ("up",)
 
 
 @pytest.mark.parametrize(
@@ -471,8 +489,8 @@ def test_a_digest_that_docker_does_not_name_is_made_up_for_by_the_image(make_wor
 def test_a_cycle_stops_at_its_first_failed_step_and_cleans_up(world, step, words, wanted):
     """Nothing runs after a failed step but what looks for leftovers; and that not where docker itself is gone."""
     asked = ["ask"] if step == "login" else []
-    swept = ["sweep"] if wanted != "daemon" else []
-    world.announce(*FULL[: FULL.index(step) + 1], *asked, *swept, **{step: {"out": "", "err": words, "code": 1}})
+    cleaned = ("ask", GONE) if wanted == "daemon" else "sweep"
+    world.announce(*FULL[: FULL.index(step) + 1], *asked, cleaned, **{step: {"out": "", "err": words, "code": 1}})
 
     cycle = world.run()
 
@@ -490,7 +508,7 @@ def test_what_a_failed_cycle_leaves_is_removed(world):
         *FULL[:7],
         ("sweep", {"out": "\n".join(ids) + "\n"}),
         ("describe", {"argv": (*INSPECT, *ids), "out": "".join(left)}),
-        "rmi",
+        ("rmi", {"argv": ("rmi", IMAGE)}),
         ("rmi", {"argv": ("rmi", digest_of("d"))}),
         push={"out": "", "err": DENIED, "code": 1},
     )
@@ -500,9 +518,17 @@ def test_what_a_failed_cycle_leaves_is_removed(world):
 
 def test_a_docker_that_crashed_once_still_cleans_up(world):
     """A CLI that a signal ended is no gone daemon: what was built is removed, as `once` has no next cycle."""
-    world.announce(*FULL[:7], "sweep", push={"out": "", "code": -9})
+    world.announce(*FULL[:7], "ask", "sweep", push={"out": "", "code": -9})
 
     assert told(world.run())[1:] == ("push", "cli", "host")
+
+
+def test_a_daemon_that_is_back_by_the_clean_up_is_cleaned_up(world):
+    """A daemon that was started anew during a step has what that step left: it is asked, and answers."""
+    world.announce(*FULL[:7], "ask", "sweep", push={"out": "", "err": NO_DAEMON, "code": 1})
+
+    assert told(world.run()) == ("unknown", "push", "daemon", "host")
+    assert all(command.cleanup for command in world.script.runner.commands[-2:])
 
 
 def test_a_payload_that_can_t_be_written_is_the_hosts_fault(world, monkeypatch):
@@ -531,7 +557,7 @@ def test_a_full_disk_is_no_bad_login(world, monkeypatch):
 
 def test_a_daemon_that_is_not_there_fails_the_first_step(world):
     """The daemon is asked first, since a login would talk to the registry without it."""
-    world.announce("look", look={"out": "", "err": NO_DAEMON, "code": 1})
+    world.announce("look", ("ask", GONE), look={"out": "", "err": NO_DAEMON, "code": 1})
 
     cycle = world.run()
 
@@ -564,17 +590,15 @@ def test_a_deadline_is_the_networks_where_the_daemon_answers(world, step):
     assert told(world.run()) == ("down", step, "timeout", "network")
 
 
-ASKED = [
-    (["ask"], {"ask": {"out": "28.2.2 \n", "err": NO_DAEMON, "code": 1}}),
-    (["ask", "ask_cli"], {"ask": {"does": hangs}}),
-]
+#: What is asked where the daemon does not answer: once for the blame, and once more before anything is removed.
+ASKED = [[("ask", GONE), ("ask", GONE)], [("ask", HUNG), "ask_cli", ("ask", HUNG)]]
 
 
-@pytest.mark.parametrize(("asked", "answers"), ASKED)
+@pytest.mark.parametrize("asked", ASKED)
 @pytest.mark.parametrize("step", ["login", "pull", "build", "push", "rmi", "pull_back"])
-def test_a_deadline_is_the_hosts_where_the_daemon_does_not_answer(world, step, asked, answers):
+def test_a_deadline_is_the_hosts_where_the_daemon_does_not_answer(world, step, asked):
     """A daemon that hangs or is gone gets the blame, the cycle is `unknown`, and nothing more is tried."""
-    world.announce(*FULL[: FULL.index(step) + 1], *asked, **answers, **{step: {"does": hangs}})
+    world.announce(*FULL[: FULL.index(step) + 1], *asked, **{step: HUNG})
 
     cycle = world.run()
 
@@ -586,27 +610,25 @@ def test_a_deadline_is_the_hosts_where_the_daemon_does_not_answer(world, step, a
 @pytest.mark.parametrize("step", ["login", "pull", "build", "push", "rmi", "pull_back"])
 def test_a_cli_that_hangs_gets_the_blame_before_the_daemon(world, step):
     """A CLI that does not even tell its own version is what hangs: nothing is known of the daemon."""
-    hung = {"does": hangs}
-    world.announce(*FULL[: FULL.index(step) + 1], "ask", "ask_cli", ask=hung, ask_cli=hung, **{step: hung})
-    world.script.on(*SWEEP)  # what cleans up may try, or leave out
+    hung = [(name, HUNG) for name in ("ask", "ask_cli", "ask")]
+    world.announce(*FULL[: FULL.index(step) + 1], *hung, **{step: HUNG})
 
-    assert told(world.cycle()) == ("unknown", step, "cli", "host")
+    assert told(world.run()) == ("unknown", step, "cli", "host")
 
 
-@pytest.mark.parametrize(("step", "reason"), [("build", "build"), ("rmi", "daemon")])
-def test_a_deadline_of_a_local_step_is_never_the_registrys(world, step, reason):
+@pytest.mark.parametrize(("step", "reason", "asked"), [("build", "build", ["ask"]), ("rmi", "daemon", ["ask", "ask"])])
+def test_a_deadline_of_a_local_step_is_never_the_registrys(world, step, reason, asked):
     """Neither build nor rmi talks to the registry: where one takes too long, the registry is not called down."""
-    world.announce(*FULL[: FULL.index(step) + 1], "ask", **{step: {"does": hangs}})
-    world.script.on(*SWEEP)  # what cleans up may try, or leave out
+    world.announce(*FULL[: FULL.index(step) + 1], *asked, "sweep", **{step: HUNG})
 
-    assert told(world.cycle()) == ("unknown", step, reason, "host")
+    assert told(world.run()) == ("unknown", step, reason, "host")
 
 
-@pytest.mark.parametrize(("asked", "answers"), ASKED)
-def test_a_login_without_a_daemon_is_the_daemons_fault_whatever_it_says(world, asked, answers):
+@pytest.mark.parametrize("asked", ASKED)
+def test_a_login_without_a_daemon_is_the_daemons_fault_whatever_it_says(world, asked):
     """Where the daemon went away, the CLI logs in by itself, and knows neither its certificates nor its resolver."""
     words = 'Get "https://127.0.0.1:5888/v2/": tls: failed to verify certificate: x509: unknown authority\n'
-    world.announce("look", "sweep", "login", *asked, login={"out": "", "err": words, "code": 1}, **answers)
+    world.announce("look", "sweep", "login", *asked, login={"out": "", "err": words, "code": 1})
 
     cycle = world.run()
 
@@ -645,7 +667,7 @@ def test_what_came_to_its_own_end_is_swept_once(world):
 @pytest.mark.parametrize("words", ["unexpected EOF\n", "read tcp 127.0.0.1:1->127.0.0.1:2: connection reset by peer\n"])
 def test_a_broken_connection_is_the_daemons_where_it_is_gone(world, words):
     """A dying daemon breaks off as a registry does: it is asked before the network is blamed."""
-    world.announce(*FULL[:7], "ask", push={"err": words, "out": "", "code": 1}, ask={"err": NO_DAEMON, "code": 1})
+    world.announce(*FULL[:7], ("ask", GONE), ("ask", GONE), push={"err": words, "out": "", "code": 1})
 
     assert told(world.run()) == ("unknown", "push", "daemon", "host")
 
@@ -653,20 +675,18 @@ def test_a_broken_connection_is_the_daemons_where_it_is_gone(world, words):
 def test_what_is_asked_besides_blames_the_daemon_too(world):
     """A question about what came back that is not answered in time is the hung daemon's fault, not the network's."""
     world.announce(
-        *FULL[:9], "describe_back", "ask", "ask_cli",
-        pull_back={"out": pulled(digest_of(3))}, describe_back={"does": hangs}, ask={"does": hangs},
+        *FULL[:9], "describe_back", ("ask", HUNG), "ask_cli", ("ask", HUNG),
+        pull_back={"out": pulled(digest_of(3))}, describe_back=HUNG,
     )  # fmt: skip
-    world.script.on("rmi", NAME)  # what cleans up may try, or leave out
-    world.script.on(*SWEEP)
 
-    assert told(world.cycle()) == ("unknown", "pull_back", "daemon", "host")
+    assert told(world.run()) == ("unknown", "pull_back", "daemon", "host")
 
 
 def test_upkeep_that_hangs_is_never_the_registrys_fault(world):
     """`docker image inspect` talks to no registry: where it hangs, and the daemon answers, the registry is not down."""
-    world.announce("look", "ask", "sweep", look={"out": "", "err": "", "does": hangs})
+    world.announce("look", "ask", "ask", "sweep", look={"out": "", "err": "", "does": hangs})
 
-    assert world.cycle().verdict is Verdict.UNKNOWN
+    assert told(world.run()) == ("unknown", "login", "daemon", "host")
 
 
 def test_a_step_gets_what_is_left_of_the_cycle(make_world, monkeypatch):
@@ -715,11 +735,81 @@ def test_another_image_than_the_pushed_one_has_its_reason(world, found, wanted):
 
 def test_an_image_that_is_not_understood_blames_nobody_outside(world):
     """Where docker's description of what came back can't be read, the registry is not accused of another image."""
-    world.announce(*FULL[:9], "describe_back", pull_back={"out": pulled(digest_of(3))}, describe_back={"out": "?\n"})
-    world.script.on("rmi", NAME)  # what cleans up may try, or leave out
-    world.script.on(*SWEEP)
+    world.announce(
+        *FULL[:9], "describe_back", "ask", "sweep",
+        pull_back={"out": pulled(digest_of(3))}, describe_back={"out": "?\n"},
+    )  # fmt: skip
 
-    assert told(world.cycle()) == ("unknown", "pull_back", "daemon", "host")
+    assert told(world.run()) == ("unknown", "pull_back", "daemon", "host")
+
+
+@pytest.mark.parametrize("tells", [{"err": missing(NAME), "code": 1}, {"err": f"No such image: {NAME}\n", "code": 1}])
+def test_an_image_that_is_gone_from_the_host_says_nothing_of_the_registry(world, tells):
+    """Where somebody removes what came back before it is looked at, what was pushed is still known afterwards."""
+    world.announce(*FULL[:9], ("describe_back", tells), "ask", "sweep", pull_back={"out": pulled(digest_of(3))})
+
+    assert world.run().verdict is Verdict.UNKNOWN
+    assert world.memory.pushes[NAME].digest == DIGEST
+
+
+# A push that was given up, and is published all the same.
+
+
+def given_up(world):
+    """Run a cycle whose push its deadline ends, and return the description of the image that it was about."""
+    world.announce(*FULL[:7], "ask", "sweep", push=HUNG)
+    assert told(world.run()) == ("down", "push", "timeout", "network")
+    return labelled(world.dockerfile)
+
+
+def labelled(dockerfile):
+    """Given a Dockerfile, return the description of another image than the pushed one, with its labels."""
+    shape = json.loads(described(digest_of("c")))
+    shape["Config"]["Labels"] = dict(labels_in(dockerfile))
+    return json.dumps(shape) + "\n"
+
+
+def test_a_push_that_was_given_up_and_is_published_later_is_not_stale(world):
+    """It is older than the last one that was acknowledged, but the registry went nowhere: it was made to take it."""
+    late = given_up(world)
+    world.announce(*FULL)
+    assert told(world.run()) == ("up",)
+    world.announce(
+        "look", *FULL[2:4], "describe", *FULL[4:], pull={"out": pulled(digest_of(3))}, describe={"out": late}
+    )
+
+    assert told(world.run()) == ("up",)
+
+
+def test_a_push_that_was_given_up_and_is_published_over_the_next_is_the_daemons(world):
+    """The engine finished the older push after the newer one: no registry is called down, and none lost anything."""
+    late = given_up(world)
+    world.announce(
+        *FULL[:9], "describe_back", "ask", "remove_back", "sweep",
+        pull_back={"out": pulled(digest_of(3))}, describe_back={"out": late},
+    )  # fmt: skip
+
+    cycle = world.run()
+
+    assert told(cycle) == ("unknown", "pull_back", "daemon", "host")
+    assert "given up" in cycle.failed.detail
+    assert world.memory.pushes[NAME].digest == DIGEST
+
+
+def test_a_push_that_was_acknowledged_is_stale_once_there_was_a_newer_one(world):
+    """Only what was never acknowledged may come late."""
+    world.announce(*FULL)
+    world.run()
+    old = labelled(world.dockerfile)
+    newer = digest_of(4)
+    again = [name for name in FULL if name != "sweep"]
+    world.announce(*again, pull={"out": pulled(DIGEST)}, push={"out": pushed(newer)}, pull_back={"out": pulled(newer)})
+    world.run()
+    world.announce(
+        "look", "login", "pull", "describe", "remove", "sweep", pull={"out": pulled(DIGEST)}, describe={"out": old}
+    )
+
+    assert told(world.run()) == ("down", "pull", "stale", "registry")
 
 
 @pytest.mark.parametrize(("how", "tags", "removable"), STRANGERS)
@@ -748,7 +838,7 @@ def test_an_image_that_somebody_gave_another_name_meanwhile_goes_all_the_same(wo
     world.announce(
         *FULL[:8],
         ("describe", {"argv": (*INSPECT, IMAGE), "out": renamed}),
-        ("rmi", {"argv": ("rmi", "user/kept:1"), "out": removed(IMAGE, name="user/kept:1")}),
+        ("rmi", {"argv": ("rmi", IMAGE), "out": removed(IMAGE, name="user/kept:1")}),
         *FULL[8:],
         rmi={"out": removed()},
     )
@@ -785,12 +875,12 @@ def test_a_users_image_gets_its_name_back_after_a_failure(world, step):
 
 def test_a_users_image_gets_its_name_back_after_a_stop(world):
     """Also where the monitor is being stopped, by commands that still run then."""
-    held_world(world, *FULL[2:7], "sweep", push={"does": stops})
+    held_world(world, *FULL[2:7], "sweep", "sweep", push={"does": stops})
 
     with pytest.raises(Stopped):
         world.run()
     world.check()
-    assert [command.cleanup for command in world.script.runner.commands[-3:]] == [True] * 3
+    assert [command.cleanup for command in world.script.runner.commands[-4:]] == [True] * 4
 
 
 def test_a_name_that_waited_when_the_monitor_died_is_given_back(world):
@@ -812,7 +902,7 @@ def test_what_dead_instances_left_is_removed_before_the_cycle(world):
         "look",
         ("sweep", {"out": f"{dead}\n{living}\n"}),
         ("describe", {"argv": (*INSPECT, dead, living), "out": left}),
-        ("rmi", {"argv": ("rmi", "old:1")}),
+        ("rmi", {"argv": ("rmi", dead)}),
         *FULL[2:],
     )
 
@@ -882,6 +972,32 @@ def test_an_anonymous_pull_never_asks_the_users_credential_store(make_world):
 
     assert configs[0].get("auths")
     assert not any(configs[0]["auths"].values())
+
+
+@pytest.mark.parametrize(
+    ("number", "wanted"),
+    [
+        (errno.ENOSPC, ("disk_full", "host")),
+        (errno.EDQUOT, ("disk_full", "host")),
+        (errno.EACCES, ("credential_helper", "config")),
+    ],
+)
+def test_an_anonymous_config_that_can_t_be_written_fails_the_base(make_world, monkeypatch, number, wanted):
+    """It is the base's step that needs it; the logins of the registry were made before."""
+    world = make_world(base_image=BASE, public_base=True)
+
+    def prepare(folder, *logins):
+        if folder == world.folders[1]:
+            raise OSError(number, os.strerror(number), str(folder))
+        prepare_config(folder, *logins)
+
+    monkeypatch.setattr("lib.cycle.prepare_config", prepare)
+    world.announce(*FULL[:5], "sweep")
+
+    cycle = world.run()
+
+    assert told(cycle) == ("unknown", "base", *wanted)
+    assert str(world.folders[1]) in cycle.failed.detail
 
 
 @pytest.mark.parametrize(
@@ -983,13 +1099,31 @@ def test_a_base_that_vanishes_as_it_comes_is_a_failed_step(make_world):
         find(LAYER_ID, AT_DIGEST),
         ("pull", {"argv": ("pull", AT_DIGEST), "out": pulled(LAYER_ID)}),
         find(AT_DIGEST),
+        "ask",
+        "sweep",
     )
-    world.script.on(*SWEEP)  # what cleans up may try, or leave out
 
-    cycle = world.cycle()
+    cycle = world.run()
 
     assert told(cycle)[:2] == ("unknown", "base")
     assert steps_of(cycle)[2:] == ["base failed"]
+
+
+def test_a_base_that_docker_says_is_nothing_is_a_failed_step(make_world):
+    """Nothing can be built on what docker pulled, and then describes as no image at all."""
+    world = make_world(base_layer_id=LAYER_ID)
+    world.announce(
+        *FULL[:5],
+        find(LAYER_ID, AT_DIGEST),
+        ("pull", {"argv": ("pull", AT_DIGEST), "out": pulled(LAYER_ID)}),
+        ("describe", {"argv": (*INSPECT, AT_DIGEST), "out": "[]\n"}),
+        "sweep",
+    )
+
+    cycle = world.run()
+
+    assert told(cycle) == ("unknown", "base", "base_image", "dependency")
+    assert AT_DIGEST in cycle.failed.detail
 
 
 def test_a_short_id_that_is_nowhere_is_told(make_world):
@@ -1011,10 +1145,11 @@ def test_a_step_stands_once_in_a_cycle(make_world):
         *FULL[:5],
         ("pull", {"argv": ("pull", "alpine:3")}),
         ("describe", {"argv": (*INSPECT, "alpine:3"), "err": missing("alpine:3"), "code": 1}),
+        "ask",
         "sweep",
     )
 
-    assert [step.name for step in world.cycle().steps] == [StepName.LOGIN, StepName.PULL, StepName.BASE]
+    assert [step.name for step in world.run().steps] == [StepName.LOGIN, StepName.PULL, StepName.BASE]
 
 
 def test_two_targets_on_one_base_do_not_take_each_others_name_away(tmp_path):
@@ -1150,14 +1285,37 @@ def stops():
 def test_a_stop_ends_the_cycle_and_cleans_up(world, step):
     """Wherever it comes, no verdict is made of it, and what is left is looked for by commands that still run."""
     until = FULL[: FULL.index(step) + 1]
-    world.announce(*until, "sweep", **{step: {"does": stops}})
+    world.announce(*until, "sweep", "sweep", **{step: {"does": stops}})
 
     with pytest.raises(Stopped):
         world.run()
 
     world.check()
     assert world.script.runner.commands[-1].cleanup
+    assert world.script.runner.commands[-2].cleanup
     assert world.memory.pushes[NAME].digest == (DIGEST if step in ("rmi", "pull_back") else BEFORE.digest)
+
+
+def test_an_only_cycle_waits_for_what_comes_late(world):
+    """Where no second cycle will look for it, what was ended by force is looked for twice by the first."""
+    world.cycle.is_only = True
+    late = [
+        ("sweep", {"out": f"{IMAGE}\n"}),
+        ("describe", {"argv": (*INSPECT, IMAGE), "out": our(IMAGE, ())}),
+        ("rmi", {"argv": ("rmi", IMAGE)}),
+    ]
+    world.announce(*FULL[:7], "ask", "sweep", *late, push=HUNG)
+
+    assert told(world.run()) == ("down", "push", "timeout", "network")
+
+
+@pytest.mark.parametrize("is_only", [True, False])
+def test_what_came_to_its_own_end_is_waited_for_by_none(world, is_only):
+    """A refused push is over when it fails."""
+    world.cycle.is_only = is_only
+    world.announce(*FULL[:7], "sweep", push={"out": "", "err": DENIED, "code": 1})
+
+    assert told(world.run()) == ("down", "push", "denied", "credentials")
 
 
 def test_what_can_t_be_cleaned_up_is_logged_and_removed_before_the_next_cycle(world, caplog):

@@ -12,7 +12,7 @@ from lib.answers import Image
 from lib.command import Completed
 from lib.docker import Docker, DockerError
 from lib.failure import Reason
-from lib.housekeeping import Housekeeping, remove_images
+from lib.housekeeping import _LATE_SECONDS, Housekeeping, remove_images
 from lib.reference import Reference
 from lib.target import Target
 from tests.unit.support import (
@@ -45,6 +45,14 @@ def script(fp):
 @pytest.fixture
 def docker(script):
     return Docker(script.runner, "docker", {}, Path("/config"))
+
+
+@pytest.fixture
+def sleeps(monkeypatch):
+    """For how long it was slept so far; no time passes."""
+    slept = []
+    monkeypatch.setattr("lib.housekeeping.time.sleep", slept.append)
+    return slept
 
 
 @pytest.fixture
@@ -89,11 +97,11 @@ def swept(keeping, docker, script, *images):
 )
 def test_leftovers_are_ours_or_of_the_dead(script, docker, keeping, image, removed):
     """Of all labelled images, those go that no living cycle can need."""
-    assert swept(keeping, docker, script, image) == [(NAME if NAME in image[1] else digest_of("a"),)] * removed
+    assert swept(keeping, docker, script, image) == [(digest_of("a"),)] * removed
 
 
 def test_a_leftover_goes_with_all_its_names(script, docker, keeping):
-    """An image that has names goes by them all at once, and before those without, which go by their IDs."""
+    """An image that has several names goes by them all at once; the others go by their IDs, those with a name first."""
     assert swept(keeping, docker, script, left("a"), left("b", ("x:1", "y:2")), left("c")) == [
         ("x:1", "y:2"), (digest_of("a"),), (digest_of("c"),),
     ]  # fmt: skip
@@ -118,11 +126,12 @@ def test_an_image_of_ours_under_our_name_is_swept(script, docker, keeping):
     keeping.prepare(docker)
     script.on(*INSPECT, NAME, keeping._waiting, out=left("a", (NAME,))[1], err=missing(keeping._waiting), code=1)
     leftovers(script, left("a", (NAME,)))
-    script.on("rmi", NAME)
+    script.on("rmi", digest_of("a"))
 
     keeping.prepare(docker)
 
-    assert script.ran[-1] == ("rmi", NAME)
+    # By its ID: if its name were another cycle's new image by now, that one would stay.
+    assert script.ran[-1] == ("rmi", digest_of("a"))
 
 
 def test_the_waiting_name_is_the_references_own():
@@ -224,6 +233,55 @@ def test_what_was_ended_by_force_is_looked_for_before_the_next_cycle_as_well(scr
     assert script.ran[before] == SWEEP
 
 
+def late_leftover(script, sleeps):
+    """Announce a sweep that finds nothing, and one that finds an image: the one that came while it was slept."""
+    leftovers(script)
+    script.on(*SWEEP, out=f"{digest_of('a')}\n", does=lambda: sleeps.append("swept"))
+    script.on(*INSPECT, digest_of("a"), out=left("a")[1])
+    script.on("rmi", digest_of("a"))
+
+
+def test_what_comes_late_after_the_last_cycle_is_waited_for(script, docker, keeping, sleeps):
+    """Where no cycle will follow it is looked for at once, and again a moment later."""
+    late_leftover(script, sleeps)
+
+    keeping.expect_leftovers(late=True)
+    keeping.restore(docker, is_last=True)
+
+    assert sleeps == [_LATE_SECONDS, "swept"]
+    assert script.ran == [SWEEP, SWEEP, (*INSPECT, digest_of("a")), ("rmi", digest_of("a"))]
+
+
+@pytest.mark.parametrize(("late", "is_last"), [(False, True), (True, False), (False, False)])
+def test_what_can_t_come_late_or_has_a_next_cycle_is_not_waited_for(script, docker, keeping, sleeps, late, is_last):
+    """What came to its own end is over; and the next cycle looks first."""
+    leftovers(script)
+
+    keeping.expect_leftovers(late=late)
+    keeping.restore(docker, is_last=is_last)
+
+    assert sleeps == []
+    assert script.ran == [SWEEP]
+
+
+def test_a_name_goes_back_after_what_comes_late_is_removed(script, docker, keeping, sleeps):
+    """The late image takes the test image's name: that is free again before its owner gets it."""
+    script.on(*INSPECT, NAME, keeping._waiting, out=described(digest_of("e")), err=missing(keeping._waiting), code=1)
+    script.on("tag", digest_of("e"), keeping._waiting)
+    leftovers(script)
+    keeping.prepare(docker)
+    late_leftover(script, sleeps)
+    script.on("tag", keeping._waiting, NAME)
+    script.on("rmi", keeping._waiting)
+
+    keeping.expect_leftovers(late=True)
+    keeping.restore(docker, is_last=True)
+
+    assert script.ran[-3:] == [
+        ("rmi", digest_of("a")), ("tag", keeping._waiting, NAME), ("rmi", keeping._waiting),
+    ]  # fmt: skip
+
+
 def test_no_command_takes_longer_than_a_step(script, docker):
     """Where steps have a short deadline, so has what goes on before and after them."""
     keeping = Housekeeping(replace(TARGET, step_timeout=4.0), "me", {"dead"}.__contains__)
@@ -303,6 +361,19 @@ def test_images_go_in_whatever_order_docker_lists_them(data):
     assert store.images == {}
 
 
+def test_an_image_that_gets_other_names_meanwhile_goes_by_those(script, docker):
+    """What stayed is looked at anew: the names that it had when it was first listed may not be its names now."""
+    image = digest_of("a")
+    script.on("rmi", "x:1", "x:2", err=GONE.format("x:1"), code=1)
+    script.on("rmi", digest_of("b"))
+    script.on(*INSPECT, image, out=described(image, ("y:1", "y:2")))
+    script.on("rmi", "y:1", "y:2")
+
+    remove_images(docker, [Image(image, ("x:1", "x:2")), Image(digest_of("b"))], 5)
+
+    assert script.ran[-1] == ("rmi", "y:1", "y:2")
+
+
 @given(st.permutations("abcd"))
 def test_one_image_that_stays_keeps_no_other(order):
     """All that can go goes; what stays is told in docker's own words of it."""
@@ -321,7 +392,7 @@ def test_one_image_that_stays_keeps_no_other(order):
 def test_an_image_that_went_with_another_is_no_failure(script, docker, words):
     """Images between go with the one built on them; not to find them is all right, and no sick daemon."""
     images = [Image(digest_of("b")), Image(digest_of("a"), ("x:1",))]
-    script.on("rmi", "x:1")
+    script.on("rmi", digest_of("a"))
     script.on("rmi", digest_of("b"), err=words, code=1)
     script.on(*INSPECT, digest_of("b"), err=missing(digest_of("b")), code=1)
 
@@ -332,12 +403,12 @@ def test_an_image_that_went_with_another_is_no_failure(script, docker, words):
 
 def test_what_was_removed_is_not_looked_for(script, docker):
     """Where docker said that all is gone, it is not asked."""
-    script.on("rmi", "x:1")
+    script.on("rmi", digest_of("a"))
 
     remove_images(docker, [Image(digest_of("a"), ("x:1",))], 5)
     remove_images(docker, [], 5)
 
-    assert script.ran == [("rmi", "x:1")]
+    assert script.ran == [("rmi", digest_of("a"))]
 
 
 @pytest.mark.parametrize(
@@ -351,10 +422,10 @@ def test_what_was_removed_is_not_looked_for(script, docker):
 )
 def test_a_docker_that_does_not_work_is_not_asked_again(script, docker, broken, reason):
     """Where the daemon does not answer, or the CLI is gone, nothing more is tried."""
-    script.on("rmi", "x:1", **broken)
+    script.on("rmi", digest_of("a"), **broken)
 
     with pytest.raises(DockerError) as raised:
         remove_images(docker, [Image(digest_of("a"), ("x:1",)), Image(digest_of("b"))], 5)
 
     assert raised.value.failure.reason is reason
-    assert script.ran == [("rmi", "x:1")]
+    assert script.ran == [("rmi", digest_of("a"))]

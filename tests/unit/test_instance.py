@@ -4,6 +4,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -123,12 +124,33 @@ def test_another_users_folder_is_left_alone(tmp_path, monkeypatch):
 
 
 def test_an_instance_that_died_before_it_had_its_lock_leaves_nothing(tmp_path):
-    """What a process that was killed at its very start left is removed by the next start, too."""
-    (tmp_path / f".registry-monitor-{'a' * 32}").mkdir()
+    """What a process that was killed at its very start left is removed by the next start a minute later."""
+    unborn = tmp_path / f".registry-monitor-{'a' * 32}"
+    unborn.mkdir()
+    a_minute_ago = time.time() - 61
+    os.utime(unborn, (a_minute_ago, a_minute_ago))
 
     instance = Instance(tmp_path)
 
     assert list(tmp_path.iterdir()) == [instance.folder]
+
+
+def test_an_instance_that_is_about_to_take_its_lock_is_left_alone(tmp_path):
+    """A process that starts at the same time has made its folder, and not locked it yet: it is not dead."""
+    unborn = tmp_path / f".registry-monitor-{'a' * 32}"
+    unborn.mkdir()
+
+    assert Instance(tmp_path).dead == frozenset()
+    assert unborn.is_dir()
+
+
+def test_an_instance_that_had_its_lock_is_dead_at_once(tmp_path):
+    """A folder that took its known name was locked: where it is not any more, its process has ended, however young."""
+    killed = tmp_path / f"registry-monitor-{'a' * 32}"
+    killed.mkdir()
+
+    assert Instance(tmp_path).dead == {"a" * 32}
+    assert not killed.exists()
 
 
 def test_a_folder_that_takes_none_is_told(tmp_path):

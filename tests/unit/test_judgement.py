@@ -81,10 +81,37 @@ def test_what_comes_back_is_judged_by_digest_and_else_by_labels(digest, found, w
     assert reason(judge_pulled_back(digest, found, PUSH, is_ours)) == wanted
 
 
-@given(digests, st.none() | images)
-def test_no_other_image_ever_passes_for_the_pushed_one(digest, found):
+GIVEN_UP = {"token"}
+
+
+@pytest.mark.parametrize("created", [EARLIER, MADE, LATER])
+@pytest.mark.parametrize("instance", OURS)
+def test_a_push_that_was_given_up_may_come_late(instance, created):
+    """The first pull may bring what was never acknowledged, however old; right after a push, the engine is to blame."""
+    late = image(digest_of("b"), instance=instance, created=created)
+
+    failure = judge_pulled_back(digest_of(2), late, PUSH, is_ours, GIVEN_UP)
+
+    assert judge_found(late, digest_of(2), PUSH, is_ours, GIVEN_UP) is None
+    assert (failure.reason, failure.scope.verdict) == (Reason.DAEMON, Verdict.UNKNOWN)
+    assert f"made {created:%Y-%m-%d %H:%M:%S} UTC, whose push was given up then" in failure.detail
+
+
+def test_other_pushes_that_were_given_up_excuse_nothing():
+    """Only the image of that very push may come late, and only where it is ours."""
+    old = image(digest_of("b"), created=EARLIER)
+    theirs = image(digest_of("b"), instance="another")
+
+    assert reason(judge_found(old, digest_of(2), PUSH, is_ours, {"another token"})) == "stale"
+    assert reason(judge_pulled_back(digest_of(2), old, PUSH, is_ours, {"another token"})) == "stale"
+    assert reason(judge_pulled_back(digest_of(2), theirs, PUSH, is_ours, GIVEN_UP)) == "foreign"
+    assert judge_pulled_back(PUSH.digest, None, PUSH, is_ours, GIVEN_UP) is None
+
+
+@given(digests, st.none() | images, st.sampled_from([set(), GIVEN_UP]))
+def test_no_other_image_ever_passes_for_the_pushed_one(digest, found, given_up):
     """Whatever comes back: it is accepted only with the pushed digest, or as the pushed image with our labels."""
-    failure = judge_pulled_back(digest, found, PUSH, is_ours)
+    failure = judge_pulled_back(digest, found, PUSH, is_ours, given_up)
 
     is_the_pushed_one = digest == PUSH.digest or (
         found is not None and found.image_id == PUSH.image_id and found.labels.get("registry-monitor.instance") in OURS
@@ -136,7 +163,13 @@ def test_moved_layers_of_the_base_do_not_stand_for_warm_ones_of_the_payload():
     """A base that was removed meanwhile is moved again; a payload layer that was here all the same is no proof."""
     pulled = Pulled(1.0, moved=3, already=1)  # of a base of 3, moved, and a payload of 1, here already
 
-    assert reason(judge_transfer(pulled, payload_layers=1, base_layers=3)) == "warm"
+    failure = judge_transfer(pulled, payload_layers=1, base_layers=3)
+
+    assert reason(failure) == "warm"
+    assert failure.detail == (
+        "the engine moved 3 layers over the network and said that it had 1 already, with 1 of payload on a base of 3:"
+        " this pull proves nothing about the registry"
+    )
 
 
 ORIGINAL = Image(

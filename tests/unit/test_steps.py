@@ -172,7 +172,6 @@ def test_a_daemon_that_is_gone_gets_the_blame(steps, script, reason):
     assert step.detail.startswith(
         "docker's words; and docker itself does not work: Cannot connect to the Docker daemon"
     )
-    assert steps.docker_is_gone
 
 
 @pytest.mark.parametrize("reason", DOUBTED)
@@ -187,7 +186,6 @@ def test_a_daemon_that_hangs_gets_the_blame_where_the_cli_does_not(steps, script
     assert step.detail == "docker's words; and the docker daemon does not answer"
     assert script.ran == [VERSION, CLIENT_VERSION]
     assert script.runner.commands[-1].deadline < ASK_SECONDS
-    assert steps.docker_is_gone
 
 
 @pytest.mark.parametrize("answer", [HANGS, {"code": -9}, {"does": is_missing}, {"err": "flag needed\n", "code": 125}])
@@ -346,23 +344,41 @@ def test_a_step_that_can_t_begin_is_told_and_noted(steps, observed):
     assert observed.told == [("started", StepName.LOGIN), ("finished", StepName.LOGIN)]
 
 
-@pytest.mark.parametrize(
-    ("reason", "answer", "gone"),
-    [
-        (Reason.DAEMON, ANSWER, True),
-        (Reason.CLI, Answer(0.0), True),  # it could not be started
-        (Reason.CLI, ANSWER, False),  # it crashed this once
-        (Reason.DISK_FULL, ANSWER, False),
-    ],
-)
-def test_docker_is_gone_without_a_daemon_or_a_cli(steps, reason, answer, gone):
-    """Then nothing can be removed, and trying would only take time."""
-    assert not steps.docker_is_gone
+DOCKERS = [Reason.DAEMON, Reason.CLI]
+BROKEN = [IS_GONE, HANGS, {"does": is_missing}, {"code": -9}]
 
-    with pytest.raises(StepFailed), steps.preparing(StepName.PULL):
-        raise DockerError(Failure(reason, "docker's words"), answer)
 
-    assert steps.docker_is_gone is gone
+@pytest.mark.parametrize("reason", DOCKERS)
+@pytest.mark.parametrize(("answer", "works"), [(ANSWERS, True), *((broken, False) for broken in BROKEN)])
+def test_docker_is_asked_whether_it_works_where_a_step_says_that_it_does_not(steps, script, reason, answer, works):
+    """What came back meanwhile can remove things; also while the monitor is being stopped, and within a short time."""
+    script.on(*VERSION, **answer)
+    failed(steps, StepName.PUSH, fails(reason))
+
+    assert steps.docker_answers() is works
+    (command,) = script.runner.commands
+    assert (command.argv[1:], command.deadline, command.cleanup) == (VERSION, ASK_SECONDS, True)
+
+
+@pytest.mark.parametrize("reason", [reason for reason in Reason if reason not in DOCKERS])
+def test_docker_is_not_asked_whether_it_works_where_another_has_the_blame(steps, script, reason):
+    """Whoever else failed, docker was there to tell it."""
+    with pytest.raises(StepFailed):
+        steps.fail(StepName.PUSH, Failure(reason, "docker's words"))
+
+    assert steps.docker_answers()
+    assert script.ran == []
+
+
+def test_docker_is_not_asked_whether_it_works_where_nothing_failed(steps, script):
+    """Neither before the first step nor after one that worked, or was skipped."""
+    assert steps.docker_answers()
+    steps.run(StepName.PUSH, lambda _: ANSWER)
+    assert steps.docker_answers()
+    steps.run_unless(lambda _: True, StepName.PULL, fails(Reason.DAEMON))
+
+    assert steps.docker_answers()
+    assert script.ran == []
 
 
 @pytest.mark.parametrize(("step_timeout", "wanted"), [(120.0, 20.0), (4.0, 4.0)])
