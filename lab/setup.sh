@@ -37,6 +37,7 @@ missing_packages() {
     has ip || echo iproute2
     has openssl || echo openssl
     has debootstrap || echo debootstrap
+    has systemd-nspawn || echo systemd-container
     [ -n "$python" ] || echo python3-venv
 }
 
@@ -50,6 +51,7 @@ missing_programs() {
     has ip || echo 'ip (iproute2)'
     has openssl || echo 'openssl (3 or later)'
     has debootstrap || echo debootstrap
+    has systemd-nspawn || echo 'systemd-nspawn (systemd-container)'
     has flock || echo 'flock (util-linux)'
     [ -n "$python" ] || echo 'python3 (3.11 or later, with venv and pip)'
 }
@@ -94,7 +96,7 @@ install_packages() {
         packages=$(echo $(missing_packages))
         say "installing $packages"
         forbid_services
-        # shellcheck disable=SC2086  one word a package
+        # shellcheck disable=SC2086 # one word a package
         apt install --no-install-recommends $packages
         allow_services
         for package in $packages; do

@@ -155,8 +155,7 @@ def remove_images(docker: Docker, images: Iterable[Image], deadline: float) -> N
         errors: dict[str, DockerError] = {}
         for image in left:
             try:
-                # By its ID wherever that does: its name can be a newer image's by now, another target's cycle being on.
-                docker.rmi(image.tags if len(image.tags) > 1 else (image.image_id,), deadline)
+                docker.rmi(_references_of(image), deadline)
             except DockerError as error:
                 if _is_broken(error):
                     raise
@@ -165,6 +164,16 @@ def remove_images(docker: Docker, images: Iterable[Image], deadline: float) -> N
         if len(stayed) == len(left):
             raise errors[left[0].image_id]
         left = list(stayed.values())
+
+
+def _references_of(image: Image) -> tuple[str, ...]:
+    """Given an image, return what docker removes it by.
+
+    That is its ID wherever it will do: its name can be a newer image's by now, another cycle being on its way. Docker
+    refuses it for an image with several names.
+    """
+    repositories = {tag.rpartition(":")[0] for tag in image.tags} | {name.partition("@")[0] for name in image.digests}
+    return (image.image_id,) if len(image.tags) < 2 and len(repositories) < 2 else (*image.tags, *image.digests)  # noqa: PLR2004  one
 
 
 def _is_broken(error: DockerError) -> bool:

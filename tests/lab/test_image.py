@@ -9,10 +9,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import shutil
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -21,10 +19,11 @@ from pathlib import Path
 
 import pytest
 
-from lab.daemon import LabError, await_true
+from lab.daemon import await_true
 from lab.engine import Engine
 from lab.folder import remove
 from lab.port import Port
+from lab.root import make_root
 from lib import __version__
 from tests.lab.conftest import PASSWORD, USER
 
@@ -43,8 +42,6 @@ _EMPTY_ARCHIVE = bytes(1024)
 
 #: What slim images leave out, now and when packages are installed. They also tell dpkg not to wait for the disk.
 _LEFT_OUT = ("doc", "info", "lintian", "locale", "man")
-#: pip's settings that also hold in a container; the others name files of this machine.
-_PIP_SETTINGS = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "default-timeout")
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy")
 
 
@@ -59,7 +56,8 @@ def engine(session_lab):
 def _image(engine, session_lab):
     """The image, built."""
     root = session_lab.folder / "root"
-    _make_root(root)
+    make_root(root, _SUITE)
+    _slim(root)
     archive = subprocess.run(["tar", "--directory", root, "--create", "."], stdout=subprocess.PIPE, check=True).stdout
     remove(root)  # what debootstrap mounted in it, too, should it have forgotten that
     engine.docker("import", "-", _BASE, stdin=archive)
@@ -82,13 +80,8 @@ def _mounted(engine):
     return ("--network=host", f"--volume={engine.host.removeprefix('unix://')}:/var/run/docker.sock")
 
 
-def _make_root(root):
-    """Given a folder that does not exist, make in it what the base image has, with this machine's ways to packages."""
-    made = subprocess.run(
-        ["debootstrap", "--variant=minbase", _SUITE, root, *_mirror()], capture_output=True, text=True, check=False
-    )
-    if made.returncode:
-        raise LabError(f"debootstrap can't make Debian {_SUITE}, the stand-in for {_BASE}:\n{made.stdout[-2000:]}")
+def _slim(root):
+    """Given a root, make it what the base image is."""
     excluded = [f"path-exclude=/usr/share/{name}/*" for name in _LEFT_OUT]
     (root / "etc/dpkg/dpkg.cfg.d/slim").write_text("\n".join(["force-unsafe-io", *excluded, ""]))
     for path in (
@@ -97,31 +90,6 @@ def _make_root(root):
         root / "var/lib/apt/lists",
     ):
         shutil.rmtree(path, ignore_errors=True)
-    (root / "etc/apt/apt.conf.d/99machine").write_text(_output("apt-config", "dump", "Acquire"))
-    # A file of its own: the package ca-certificates writes the usual one anew.
-    shutil.copy("/etc/ssl/certs/ca-certificates.crt", root / "etc/machine.crt")
-    (root / "etc/pip.conf").write_text("".join(f"{line}\n" for line in ("[global]", "cert=/etc/machine.crt", *_pip())))
-
-
-def _mirror():
-    """Return the archive that this machine's own Debian comes from; none where it is no Debian, for the usual one."""
-    targets = _output("apt-get", "indextargets", "--format=$(CODENAME) $(REPO_URI)", "Origin: Debian").splitlines()
-    codenames = dict(target.split(" ", 1) for target in targets)
-    return [uri for codename, uri in codenames.items() if codename.isalpha()][:1]
-
-
-def _pip():
-    """Return this machine's settings of pip, as lines of its configuration."""
-    for line in _output(sys.executable, "-m", "pip", "config", "list").splitlines():
-        place, _, quoted = line.partition("=")
-        name = place.rpartition(".")[2]
-        value = " ".join(word for word in shlex.split(quoted)[0].split() if not word.startswith("file:"))
-        if name in _PIP_SETTINGS and value:
-            yield f"{name}={value}"
-
-
-def _output(*argv):
-    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
 
 
 def _target(registry, repository):

@@ -107,6 +107,23 @@ def test_a_leftover_goes_with_all_its_names(script, docker, keeping):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("image", "removed_by"),
+    [
+        (Image(digest_of("a"), ("h:5/x:1",), (f"h:5/x@{digest_of(1)}",)), (digest_of("a"),)),
+        (Image(digest_of("a"), ("x:1",), (f"y@{digest_of(1)}",)), ("x:1", f"y@{digest_of(1)}")),
+        (Image(digest_of("a"), ("x:1", "x:2")), ("x:1", "x:2")),
+    ],
+)
+def test_an_image_goes_by_its_id_where_docker_takes_that(script, docker, image, removed_by):
+    """A name can be a newer image's by now; but an image with names in two places does not go by its ID."""
+    script.on("rmi", *removed_by)
+
+    remove_images(docker, [image], 5)
+
+    assert script.ran == [("rmi", *removed_by)]
+
+
 def test_a_clean_host_is_asked_once(script, docker, keeping):
     """After a first look that finds nothing, preparing and restoring ask for no list of images."""
     script.on(*INSPECT, NAME, keeping._waiting, err=missing(NAME, keeping._waiting), code=1, times=2)
