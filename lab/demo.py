@@ -5,13 +5,12 @@ It ends by itself: with 0 where everything was as told, with 1 where something w
 
 from __future__ import annotations
 
-import io
 import re
 import sys
-import tarfile
 import time
 from http import HTTPStatus
 
+from lab.archive import file_system
 from lab.daemon import LabError, await_true
 from lab.engine import Engine
 from lab.monitor import Monitor, run_monitor
@@ -34,7 +33,7 @@ def demonstrate(lab: Lab) -> None:
     heading("A private engine and registry")
     engine = lab.enter(Engine(lab.folder / "engine"))
     registry = lab.enter(Registry(lab.folder / "registry", users={_USER: _PASSWORD}))
-    engine.docker("import", "-", "somebody/image:1", stdin=_archive())
+    engine.docker("import", "-", "somebody/image:1", stdin=file_system("not the monitor's"))
     engine.docker("volume", "create", "somebodys-volume")
     before = take_snapshot(engine)
     version = engine.docker("version", "--format={{.Client.Version}} with engine {{.Server.Version}}").stdout.strip()
@@ -122,17 +121,6 @@ def expect(condition: bool, what: str) -> None:  # noqa: FBT001  it reads as an 
     """Given whether something is as told, and what that is, return. Raise LabError where it is not."""
     if not condition:
         raise LabError(f"expected {what}")
-
-
-def _archive() -> bytes:
-    """Return the archive of a file system with one file."""
-    content = b"not the monitor's\n"
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        entry = tarfile.TarInfo("file")
-        entry.size = len(content)
-        archive.addfile(entry, io.BytesIO(content))
-    return buffer.getvalue()
 
 
 def main() -> int:

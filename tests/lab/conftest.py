@@ -13,6 +13,7 @@ from lab.engine import Engine
 from lab.registry import Registry
 from lab.session import Lab
 from lab.snapshot import take_snapshot
+from tests.lab.ground import Ground, Lane
 
 USER, PASSWORD = "monitor", "secret"
 
@@ -62,3 +63,17 @@ def docker(engine):
 def snapshot(engine):
     """Return what the engine holds now (`lab.snapshot.take_snapshot`)."""
     return partial(take_snapshot, engine)
+
+
+@pytest.fixture(scope="session")
+def ground():
+    """What all tests of faults stand on."""
+    with Lab() as lab:
+        yield Ground(lab)
+
+
+@pytest.fixture
+def lane(ground):
+    """A lane on the calm engine."""
+    with Lane(ground, ground.calm) as lane:
+        yield lane

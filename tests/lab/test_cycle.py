@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import re
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import pytest
 
+from lab.archive import file_system
 from lab.daemon import await_true
 from lab.engine import Engine
 from lab.monitor import Monitor
@@ -48,17 +47,6 @@ def path_of(repository):
     return repository.partition("/")[2]
 
 
-def archive(text):
-    """Return the archive of a file system with one file."""
-    content = text.encode()
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        entry = tarfile.TarInfo("file")
-        entry.size = len(content)
-        tar.addfile(entry, io.BytesIO(content))
-    return buffer.getvalue()
-
-
 def test_a_first_cycle_on_an_empty_repository_is_up(engine, repository):
     """Where nothing was ever pushed, the first pull is skipped and all else is done."""
     code, (cycle,), _ = once(engine, *login(repository))
@@ -92,8 +80,8 @@ def test_every_payload_layer_crosses_the_wire(engine, registry, repository):
 def test_fifty_cycles_leave_the_host_as_it_was(engine, repository, snapshot, tmp_path):
     """However often it runs, nothing of it is left, and nothing that was there is gone."""
     docker = engine.docker
-    kept = docker("import", "-", "somebody/kept:1", stdin=archive("kept")).stdout.strip()
-    dangling = docker("import", "-", stdin=archive("dangling")).stdout.strip()
+    kept = docker("import", "-", "somebody/kept:1", stdin=file_system("kept")).stdout.strip()
+    dangling = docker("import", "-", stdin=file_system("dangling")).stdout.strip()
     docker("create", "--name=monitor", "--network=none", kept, "command")
     docker("volume", "create", "somebodys-volume")
     (Path(engine.env["DOCKER_CONFIG"]) / "config.json").write_text('{"auths": {"other.example": {"auth": "eDp5"}}}')
@@ -122,7 +110,7 @@ def test_an_image_that_no_monitor_made_is_never_overwritten(engine, registry, re
     """Somebody's image under the tag is left there, and not left on the host; `overwrite` allows it."""
     docker = engine.docker
     docker("login", "--username", USER, "--password-stdin", registry.host, stdin=PASSWORD.encode())
-    docker("import", "-", repository, stdin=archive("somebody's"))
+    docker("import", "-", repository, stdin=file_system("somebody's"))
     docker("push", repository)
     docker("rmi", repository)
     before = snapshot()
@@ -142,7 +130,7 @@ def test_an_image_that_no_monitor_made_is_never_overwritten(engine, registry, re
 @pytest.mark.parametrize("wrong_password", [False, True])
 def test_a_local_image_gets_its_name_back(engine, repository, snapshot, wrong_password):
     """An image that had the test image's name before has it afterwards, be the cycle good or not."""
-    engine.docker("import", "-", f"{repository}:latest", stdin=archive(f"local {wrong_password}"))
+    engine.docker("import", "-", f"{repository}:latest", stdin=file_system(f"local {wrong_password}"))
     before = snapshot()
     options = (f"-repository={repository}", f"-username={USER}", f"-password={'x' if wrong_password else PASSWORD}")
 
@@ -197,7 +185,7 @@ def test_a_base_image_stays_and_only_the_payload_is_moved(engine, registry, repo
     docker = engine.docker
     base = f"{registry.host}/tests/base:1"
     docker("login", "--username", USER, "--password-stdin", registry.host, stdin=PASSWORD.encode())
-    docker("import", "-", base, stdin=archive("base"))
+    docker("import", "-", base, stdin=file_system("base"))
     docker("push", base)
     before = snapshot()
 
@@ -220,7 +208,7 @@ def test_a_missing_base_on_the_same_registry_is_that_registrys_fault(engine, reg
 @pytest.mark.parametrize("by_short_id", [False, True])
 def test_a_base_is_also_named_by_its_id(engine, repository, snapshot, by_short_id):
     """base-layer-id takes the ID of a local image, which stays as it was."""
-    image_id = engine.docker("import", "-", "somebody/base:1", stdin=archive("base by ID")).stdout.strip()
+    image_id = engine.docker("import", "-", "somebody/base:1", stdin=file_system("base by ID")).stdout.strip()
     before = snapshot()
     wanted = image_id.removeprefix("sha256:")[:12] if by_short_id else image_id
 

@@ -8,11 +8,10 @@ import pytest
 
 from lab.misbehaviour import downloading, silence, silence_at_door, stalled, uploading
 from lab.network import DROP
-from lab.session import Lab
 from lib.result import StepName
 from tests.lab import faults, host_faults
 from tests.lab.faults import blob_get, door, layer_put, manifest_put
-from tests.lab.ground import Ground, Lane
+from tests.lab.ground import Lane
 from tests.lab.rig import Rig
 
 DEADLINE = 3.0
@@ -28,20 +27,6 @@ HANGING = {
     "manifest PUT never answered": (manifest_put(silence), StepName.PUSH),
     "a CLI deaf to SIGTERM": (host_faults.cli(host_faults.DEAF), StepName.PUSH),
 }
-
-
-@pytest.fixture(scope="module")
-def ground():
-    """The ground of this module's tests."""
-    with Lab() as lab:
-        yield Ground(lab)
-
-
-@pytest.fixture
-def lane(ground):
-    """A lane on the calm engine."""
-    with Lane(ground, ground.calm) as lane:
-        yield lane
 
 
 @pytest.mark.parametrize(("fault", "at"), HANGING.values(), ids=HANGING.keys())

@@ -7,13 +7,10 @@ import threading
 import time
 from contextlib import contextmanager
 
-import pytest
-
 from lab.daemon import await_true
 from lab.misbehaviour import stalled, uploading
 from lab.monitor import Monitor
-from lab.session import Lab
-from tests.lab.ground import PASSWORD, REPOSITORY, USERNAME, Ground, Lane
+from tests.lab.ground import PASSWORD, REPOSITORY, USERNAME, Lane
 
 STEP_TIMEOUT = 3.0
 EVERY = 2.0
@@ -22,13 +19,6 @@ PATIENCE = 30.0
 _PUSH_STARTED = re.compile(
     r'^registry_monitor_step_started_timestamp_seconds\{[^}]*step="push"[^}]*\} (\S+)$', re.MULTILINE
 )
-
-
-@pytest.fixture(scope="module")
-def ground():
-    """The ground of this module's tests."""
-    with Lab() as lab:
-        yield Ground(lab)
 
 
 @contextmanager
@@ -49,13 +39,6 @@ def serving(lane):
     with Monitor(lane.folder, lane.engine, *options) as monitor:
         await_true(lambda: monitor.get("/status")[0] == 200, PATIENCE, "the first good cycle")
         yield monitor
-
-
-@pytest.fixture
-def lane(ground):
-    """A lane on the calm engine."""
-    with Lane(ground, ground.calm) as lane:
-        yield lane
 
 
 def push_started(monitor):

@@ -7,26 +7,11 @@ import threading
 import pytest
 
 from lab.misbehaviour import late
-from lab.session import Lab
 from lib.result import StepName
 from tests.lab import faults
 from tests.lab.faults import manifest_put
-from tests.lab.ground import REPOSITORY, Ground, Lane
+from tests.lab.ground import REPOSITORY
 from tests.lab.rig import Rig
-
-
-@pytest.fixture(scope="module")
-def ground():
-    """The ground of this module's tests."""
-    with Lab() as lab:
-        yield Ground(lab)
-
-
-@pytest.fixture
-def lane(ground):
-    """A lane on the calm engine."""
-    with Lane(ground, ground.calm) as lane:
-        yield lane
 
 
 @pytest.fixture

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import socket
 import ssl
 import subprocess
 import sys
-import tarfile
 import urllib.error
 import urllib.request
 from contextlib import suppress
@@ -18,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import lab.port
+from lab.archive import file_system
 from lab.certificates import Authority
 from lab.daemon import LabError
 from lab.engine import Engine
@@ -57,17 +56,8 @@ def _is_gone(folder):
     return not folder.exists() and not mounts(folder) and not processes(folder)
 
 
-def _archive(content=b"content"):
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        entry = tarfile.TarInfo("file")
-        entry.size = len(content)
-        archive.addfile(entry, io.BytesIO(content))
-    return buffer.getvalue()
-
-
 def _push(engine, reference):
-    engine.docker("import", "-", reference, stdin=_archive(reference.encode()))
+    engine.docker("import", "-", reference, stdin=file_system(reference))
     engine.docker("push", reference)
     engine.docker("rmi", reference)
 
@@ -102,7 +92,7 @@ def test_without_a_login_the_registry_refuses(repository, docker):
 
 def test_a_snapshot_shows_what_is_added_and_that_it_is_gone(docker, snapshot):
     before = snapshot()
-    docker("import", "-", "snapshot/image:1", stdin=_archive())
+    docker("import", "-", "snapshot/image:1", stdin=file_system("content"))
     docker("volume", "create", "snapshot-volume")
     docker("create", "--name=snapshot-container", "snapshot/image:1", "command")
     during = snapshot()
@@ -118,7 +108,7 @@ def test_a_snapshot_shows_what_is_added_and_that_it_is_gone(docker, snapshot):
 
 
 def test_a_second_lab_beside_the_first_is_its_own_and_leaves_the_first_alone(engine, registry, docker):
-    docker("import", "-", "first/image:1", stdin=_archive())
+    docker("import", "-", "first/image:1", stdin=file_system("content"))
     try:
         with Lab() as second:
             other = second.enter(Engine(second.folder / "engine"))
@@ -216,7 +206,7 @@ def test_a_failed_command_says_why(engine):
 
 def test_an_engine_can_be_stopped_killed_and_paused(session_lab):
     with Engine(session_lab.folder / "second") as engine:
-        engine.docker("import", "-", "kept/image:1", stdin=_archive())
+        engine.docker("import", "-", "kept/image:1", stdin=file_system("content"))
         image = engine.docker("images", "--quiet").stdout
         engine.stop()
         assert not engine.answers()
@@ -280,7 +270,7 @@ def test_a_registry_forgets_a_tag_or_all(engine, open_registry):
 
 def test_a_registry_can_refuse_writes(engine, open_registry):
     image = f"{open_registry.host}/refused"
-    engine.docker("import", "-", image, stdin=_archive())
+    engine.docker("import", "-", image, stdin=file_system("content"))
     open_registry.readonly = True
     open_registry.stop()
     open_registry.start()
