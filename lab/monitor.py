@@ -7,10 +7,11 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from lab.daemon import Daemon, LabError, Program
 from lab.engine import Engine
@@ -25,6 +26,14 @@ def run_monitor(engine: Engine, *options: str) -> int:
     return subprocess.run([*_PROGRAM, *options], env=engine.env, check=False).returncode
 
 
+class Surroundings(Protocol):
+    """What a monitor needs around it: an engine, or a stand-in for one."""
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        """The environment that leads to the docker CLI and its engine."""
+
+
 class Monitor(Daemon):
     """The monitor as a service. A context manager: it answers on entry, and is ended on exit.
 
@@ -35,7 +44,7 @@ class Monitor(Daemon):
 
     url: str
 
-    def __init__(self, folder: Path, engine: Engine, *options: str) -> None:
+    def __init__(self, folder: Path, engine: Surroundings, *options: str) -> None:
         """Given its folder, which must exist, the engine that it uses, and its options but for `listen`, prepare it."""
         super().__init__()
         self.log = folder / "monitor.log"
