@@ -14,6 +14,7 @@ from lib.command import ShRunner, Stopped
 from lib.cycles import Cycles
 from lib.docker import DockerError
 from lib.environment import SetupError, docker_environment
+from lib.failure import Reason
 from lib.health import Health
 from lib.history import History
 from lib.instance import Instance
@@ -227,7 +228,9 @@ class Monitor:
         try:
             metrics.set_build(*cycles.docker_versions())
         except DockerError as error:
-            return f"docker can't be used ({error.failure.reason}): {error.failure.detail}"
+            # It was asked for nothing that leaves the host: an answer that does not come is the daemon's.
+            reason = Reason.DAEMON if error.deadline_passed else error.failure.reason
+            return f"docker can't be used ({reason}): {error.failure.detail}"
         return None
 
 
