@@ -16,7 +16,7 @@ from lab.folder import new_folder, remove, remove_dead
 _T = TypeVar("_T")
 
 #: What ends a program without letting it clean up, unless it says otherwise.
-_ENDING = (signal.SIGTERM, signal.SIGHUP)
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Lab:
