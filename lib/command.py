@@ -11,6 +11,7 @@ process only and falsifies the time; and with the last part of its output kept, 
 from __future__ import annotations
 
 import ctypes
+import gc
 import logging
 import os
 import shutil
@@ -22,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from traceback import walk_tb
 from typing import IO, Any, Protocol, cast
 
 import sh
@@ -197,6 +199,7 @@ class _Running:
             # The original exception holds a traceback of the child, and with it the whole argv.
             raise CommandError(f"{program}: could not be started: {_last_words(error)}") from None
         except OSError as error:
+            _close_what_sh_opened(error)
             raise CommandError(f"{program}: could not be started: {error.strerror or error}") from None
         self._after(self.command.deadline, self.end, Ending.DEADLINE)
 
@@ -296,6 +299,27 @@ def _close_what_sh_leaves(error: sh.ForkException) -> None:
         if pipe is not None:
             os.close(pipe)
     os.waitpid(child.pid, 0)
+
+
+def _close_what_sh_opened(error: OSError) -> None:
+    """Given why there could be no child (no more descriptors or processes), close what `sh` 2.4 opened for it by then.
+
+    It also leaves Python without its garbage collection.
+    """
+    gc.enable()
+    for frame, _ in walk_tb(error.__traceback__):
+        if frame.f_code.co_qualname == "OProc.__init__":
+            opened = {**vars(frame.f_locals["self"]), **frame.f_locals}
+            for name in _OPENED_BY_SH:
+                if opened.get(name) is not None:
+                    os.close(opened[name])
+
+
+#: In `OProc.__init__`, as attributes and as variables.
+_OPENED_BY_SH = (
+    *(f"_{stream}_{side}_fd" for stream in ("stdin", "stdout", "stderr") for side in ("parent", "child")),
+    *(f"{pipe}_pipe_{end}" for pipe in ("session", "exc") for end in ("read", "write")),
+)
 
 
 def _last_words(error: Exception) -> str:

@@ -343,6 +343,6 @@ def _is_removable(pulled: Pulled, image: Image) -> bool:
 
 
 def _reason_of(error: Exception, otherwise: Reason) -> Reason:
-    """Given why something could not be written, return the reason: a full disk, or else the given one."""
-    is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return Reason.DISK_FULL if is_full else otherwise
+    """Given why something was not written, return the reason: a disk that takes no more, or else the given one."""
+    takes_no_more = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+    return Reason.DISK_FULL if takes_no_more else otherwise

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,8 @@ def prepare_config(folder: Path, host: str, source: Path | None) -> None:
 
 def forget_logins(folder: Path) -> None:
     """Given a private Docker config folder, remove the logins in it."""
-    (folder / "config.json").unlink(missing_ok=True)
+    with suppress(OSError):  # on a disk that has become read-only they stay as long as the folder, which is private
+        (folder / "config.json").unlink()
 
 
 def _current_context(env: Mapping[str, str]) -> str | None:

@@ -54,11 +54,22 @@ def setup_logging(level: str, log_format: str, stream: TextIO | None = None, jou
     """
     stream = stream or sys.stderr
     formatter: logging.Formatter = JsonFormatter() if log_format == "json" else TextFormatter()
-    handler = logging.StreamHandler(stream)
+    handler = _Handler(stream)
     handler.setFormatter(JournalFormatter(formatter) if _is_journal(stream, journal) else formatter)
     handler.setLevel(_LEVELS[level])
     logging.basicConfig(level=_LEVELS[level], handlers=[handler], force=True)
     logging.raiseExceptions = False
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Writes events to a stream, for as long as somebody reads them."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  its name is logging's
+        """Go on. Where the reader is gone, write to nowhere, or Python would exit with 120 for what is left."""
+        if isinstance(sys.exception(), BrokenPipeError):
+            with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123  a descriptor is all that is wanted
+                os.dup2(nowhere.fileno(), self.stream.fileno())
+        super().handleError(record)
 
 
 def log_cycle(cycle: Cycle) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 SECRET_PLACEHOLDER = "<secret>"  # noqa: S105  what is shown in place of one
 
 #: A password of more than this is a wrong file, not a password.
 LONGEST_SECRET_BYTES = 64 * 1024
 
+_LEAST_LETTERS = 4
 _ESCAPED_BY_GO = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 
@@ -43,8 +45,8 @@ class Secret:
         # piece of another.
         in_json = {json.dumps(self._text, ensure_ascii=escaped)[1:-1] for escaped in (True, False)}
         in_go = {form.translate(_ESCAPED_BY_GO) for form in in_json}
-        in_base64 = base64.b64encode(self._text.encode()).decode()
-        forms = {self._text, quote(self._text, safe=""), in_base64, in_base64.rstrip("="), *in_json, *in_go}
+        in_url = {quote(self._text, safe=""), quote_plus(self._text)}
+        forms = {self._text, *in_url, *in_json, *in_go, *_in_base64(self._text.encode())}
         return tuple(sorted(forms - {""}, key=len, reverse=True))
 
     def __repr__(self) -> str:
@@ -89,3 +91,14 @@ def read_secret_file(path: Path) -> Secret:
     if "\n" in text or "\r" in text or "\0" in text:
         raise ValueError(f"{path} has more than one line: not a password file")
     return Secret(text)
+
+
+def _in_base64(secret: bytes) -> Iterator[str]:
+    """Yield what of a secret is in base64: as a whole, and behind a user name, whose length decides about the letters."""
+    whole = base64.b64encode(secret).decode()
+    yield from (whole, whole.rstrip("="))
+    for before in range(3):
+        # The first and the last letter can hold bits of what stands beside it.
+        inner = base64.b64encode(bytes(before) + secret).decode().rstrip("=")[(4 * before + 2) // 3 : -1]
+        if len(inner) > _LEAST_LETTERS:
+            yield inner

@@ -83,7 +83,8 @@ class Ground:
     def trust(self, engine: Engine, host: str) -> None:
         """Given an engine, and the host and port of a registry, have it trust the authority there."""
         folder = self._etc(engine.folder.name) / "docker" / "certs.d" / host
-        folder.mkdir(parents=True)
+        # A lane of before may have had the same port.
+        folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(self.authority.certificate, folder / "ca.crt")
 
     def _engine(self, name: str, *options: str) -> Engine:

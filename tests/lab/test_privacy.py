@@ -47,13 +47,13 @@ def test_a_registry_that_lets_strangers_in_is_told_and_stays_up(engine, open_reg
     assert snapshot() == before
 
 
-def test_a_registry_that_keeps_strangers_out_is_private(engine, registry, repository, tmp_path):
+def test_a_registry_that_keeps_others_out_is_private(engine, registry, repository, tmp_path):
     """The gauge is 0, the JSON says false; nothing is said of strangers."""
     with Monitor(tmp_path, engine, *login(repository), *EVERY) as monitor:
         await_true(lambda: exposed(monitor) == (0.0, False), SOON, "the refusal to be told")
         assert monitor.verdict() == (200, "up", None)
 
-    assert "strangers" not in monitor.log.read_text()
+    assert "level=error" not in monitor.log.read_text()
 
 
 def test_stored_logins_are_no_strangers(engine, registry, repository, tmp_path):

@@ -127,7 +127,10 @@ print("still here")
 """
     reading, writing = os.pipe()
     os.close(reading)
-    ended = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=writing, check=False)
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    ended = subprocess.run(
+        [sys.executable, "-c", program], env=env, stdout=subprocess.PIPE, stderr=writing, check=False
+    )
     os.close(writing)
     assert (ended.returncode, ended.stdout) == (0, b"still here\n")
 
