@@ -94,7 +94,7 @@ def read_secret_file(path: Path) -> Secret:
 
 
 def _in_base64(secret: bytes) -> Iterator[str]:
-    """Yield what of a secret is in base64: as a whole, and behind a user name, whose length decides about the letters."""
+    """Yield what of a secret is in base64: as a whole, and behind a user name, by whose length the letters change."""
     whole = base64.b64encode(secret).decode()
     yield from (whole, whole.rstrip("="))
     for before in range(3):
