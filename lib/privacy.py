@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 
+from lib.command import Stopped
 from lib.docker import Docker, DockerError
 from lib.failure import Reason, Verdict
 from lib.housekeeping import Housekeeping
@@ -84,6 +85,11 @@ class Privacy:
         except DockerError as error:
             if error.failure.reason in _REFUSALS:
                 return False
+            raise
+        except Stopped:
+            # There will be no next cycle before which what came of it would be removed.
+            self._housekeeping.expect_leftovers(late=True)
+            self._housekeeping.restore(self._stranger.for_cleanup(), is_last=True)
             raise
         self._housekeeping.take_away(self._stranger.for_cleanup(), name)
         return True

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from examples import HandClock, a_failed_cycle, an_up_cycle
 
+from lib.command import Stopped
 from lib.docker import Docker
 from lib.housekeeping import Housekeeping
 from lib.privacy import Privacy
@@ -18,6 +19,7 @@ from tests.unit.support import (
     NO_DAEMON,
     NOT_THERE,
     REFERENCE,
+    SWEEP,
     Script,
     described,
     digest_of,
@@ -117,3 +119,23 @@ def test_it_has_the_deadline_of_a_step(script, clock):
     refuse(script, AMBIGUOUS)
     privacy_of(script, clock, replace(TARGET, step_timeout=7.0)).check(UP)
     assert script.runner.commands[-1].deadline == 7.0
+
+
+def test_a_stop_in_the_middle_leaves_nothing(script, privacy, monkeypatch):
+    """What the daemon still finishes after its client was ended is looked for, as no cycle comes after this one."""
+    waited = []
+    monkeypatch.setattr("lib.housekeeping.time.sleep", waited.append)
+
+    def stop():
+        raise Stopped
+
+    look(script)
+    script.on("pull", NAME, does=stop)
+    script.on(*SWEEP, times=2)
+
+    with pytest.raises(Stopped):
+        privacy.check(UP)
+
+    assert script.ran.count(SWEEP) == 2
+    assert len(waited) == 1
+    assert all(command.cleanup for command in script.runner.commands[-2:])
