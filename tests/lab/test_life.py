@@ -1,0 +1,221 @@
+"""The real service in bad times: what it needs of its host is taken away in the middle of its life, and given back."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from lab.daemon import await_true
+from lab.engine import Engine
+from lab.monitor import Monitor
+from lab.mounts import filled, small_disk
+from lib.payload import INSTANCE_LABEL, TARGET_LABEL
+from tests.lab.small_world import SmallWorld
+from tests.lab.test_cycle import login, successes
+from tests.lab.test_service import QUICK, SOON, await_status
+
+REPOSITORY = "-repository=127.0.0.1:5/small/world"
+YEAR_SECONDS = 365 * 24 * 3600
+
+
+@pytest.fixture
+def world(tmp_path):
+    """A world with a fake docker."""
+    return SmallWorld(tmp_path / "world", REPOSITORY, *QUICK)
+
+
+def await_health(monitor, code):
+    await_true(lambda: monitor.get("/health")[0] == code, SOON, f"/health to be {code}")
+
+
+def await_verdict(monitor, *awaited):
+    await_true(lambda: monitor.verdict()[1:] == awaited, SOON, f"the verdict to be {awaited}")
+
+
+def await_cycles(monitor, number):
+    """Wait until so many more cycles were up."""
+    awaited = successes(monitor) + number
+    await_true(lambda: successes(monitor) >= awaited, SOON, "cycles to be up")
+
+
+# What it writes to.
+
+
+def test_a_folder_is_free_again_once_its_monitor_is_dead(world, tmp_path):
+    """A second monitor on the same state-dir says so in one line; after kill -9 of the first, the next one has it."""
+    state = f"-state-dir={tmp_path / 'state'}"
+    with Monitor(tmp_path, world, *world.options, state) as first:
+        await_status(first, 200)
+        with (tmp_path / "second").open("wb") as log:
+            assert world.start(log, *world.options, state).wait(SOON) == 2
+        assert first.get("/status")[0] == 200
+        first.kill()
+    with Monitor(tmp_path, world, *world.options, state, "-run-test-every=1h") as third:
+        assert third.get("/status")[0] == 200, "it does not know what the first one saw"
+
+    (line,) = (tmp_path / "second").read_text().splitlines()
+    assert line == (
+        f"registry-monitor: state-dir {tmp_path / 'state'} belongs to another monitor that runs: "
+        "give each a folder of its own"
+    )
+
+
+def test_a_log_that_nobody_reads_any_more_is_no_reason_to_end(world, tmp_path):
+    """Its standard error is a pipe, whose reader goes away: cycles go on, and it ends in order."""
+    pipe = tmp_path / "monitor.log"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with Monitor(tmp_path, world, *world.options, "-loglevel=debug") as monitor:
+        await_status(monitor, 200)
+        assert b"cycle finished" in os.read(reader, 65536)
+        os.close(reader)
+        await_cycles(monitor, 3)
+        assert (monitor.get("/status")[0], monitor.get("/health")[0]) == (200, 200)
+        assert monitor.stop() == 0
+
+
+@contextmanager
+def read_only(folder):
+    """Have the disk that is mounted on a folder read-only for a while."""
+    subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["mount", "-o", "remount,rw", folder], check=True)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"), [(filled, "disk_full (host)"), (read_only, "Read-only file system")], ids=["full", "read-only"]
+)
+def test_without_room_for_temporary_files_the_verdict_is_unknown(world, tmp_path, fault, words):
+    """The registry is not blamed for a full or read-only temporary folder; it is up as soon as there is room again."""
+    disk = tmp_path / "disk"
+    world.env["TMPDIR"] = str(disk)
+    with small_disk(disk, 1024 * 1024), Monitor(tmp_path, world, *world.options) as monitor:
+        await_status(monitor, 200)
+        with fault(disk):
+            await_true(lambda: monitor.verdict()[1] == "unknown", SOON, "the verdict to be unknown")
+            assert words in monitor.get("/status")[1]
+            assert monitor.get("/health")[0] == 200
+        await_status(monitor, 200)
+        assert monitor.stop() == 0
+        assert list(disk.iterdir()) == []
+
+
+def test_without_file_descriptors_it_says_so_and_recovers(world, tmp_path):
+    """With hardly a descriptor left it can't run docker: /health is 503, the verdict unknown; then all is well."""
+    with Monitor(tmp_path, world, *world.options, "-run-test-every=2s") as monitor:
+        await_status(monitor, 200)
+        before = resource.prlimit(monitor.pid, resource.RLIMIT_NOFILE)
+        used = min(descriptors(monitor) for _ in range(100))
+        # Enough to answer, and too few for the pipes of a child.
+        resource.prlimit(monitor.pid, resource.RLIMIT_NOFILE, (used + 3, before[1]))
+        await_health(monitor, 503)
+        assert "Too many open files" in monitor.get("/health")[1]
+        await_verdict(monitor, "unknown", "cli")
+        resource.prlimit(monitor.pid, resource.RLIMIT_NOFILE, before)
+        await_status(monitor, 200)
+        await_health(monitor, 200)
+        await_true(lambda: descriptors(monitor) <= used, SOON, "it to close all that it opened")
+        assert monitor.stop() == 0
+        assert "Traceback" not in monitor.log.read_text()
+
+
+def descriptors(monitor):
+    """Return how many file descriptors a monitor has a moment later."""
+    time.sleep(0.02)
+    return len(list(Path(f"/proc/{monitor.pid}/fd").iterdir()))
+
+
+# The time. That the wall clock jumps can't be shown here, as the kernel has one for all; `tests/unit/test_status.py`
+# does, with a clock of its own.
+
+
+@pytest.mark.parametrize("uptime_seconds", [1, YEAR_SECONDS], ids=["a second", "a year"])
+def test_how_long_the_host_has_been_up_is_all_the_same(world, tmp_path, uptime_seconds):
+    """On a host that has just booted, and on one that has been up for a year, cycles come and are judged as ever."""
+
+    class Elsewhen(Monitor):
+        def program(self):
+            program = super().program()
+            shift = f"--monotonic={uptime_seconds - int(time.monotonic())}"
+            return replace(program, argv=("unshare", "--time", shift, *program.argv))
+
+    with Elsewhen(tmp_path, world, *world.options) as monitor:
+        await_cycles(monitor, 3)
+        assert (monitor.get("/status")[0], monitor.get("/health")[0]) == (200, 200)
+
+
+# The engine.
+
+
+def test_a_daemon_that_is_restarted_is_told_and_then_forgotten(session_lab, registry, repository, tmp_path):
+    """While dockerd is away /health is 503 and the verdict unknown; when it is back, so are both, without a restart."""
+    with (
+        Engine(session_lab.folder / f"engine-{os.urandom(4).hex()}") as engine,
+        Monitor(tmp_path, engine, *login(repository), *QUICK) as monitor,
+    ):
+        await_status(monitor, 200)
+        engine.stop()
+        await_health(monitor, 503)
+        await_verdict(monitor, "unknown", "daemon")
+        engine.start()
+        await_status(monitor, 200)
+        await_health(monitor, 200)
+        assert monitor.stop() == 0
+        assert engine.docker("images", "--all", "--quiet").stdout == ""
+
+
+def test_leftovers_of_a_dead_monitor_are_removed_and_a_living_ones_are_not(engine, registry, repository, tmp_path):
+    """Of two monitors on one host, one is killed in a cycle: the next start clears up after that one alone."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    surroundings = SimpleNamespace(env=engine.env | {"TMPDIR": str(temporary)})
+
+    def started(name, target, *options):
+        (tmp_path / name).mkdir()
+        return Monitor(tmp_path / name, surroundings, *login(f"{repository}-{target}"), *QUICK, *options)
+
+    def instances():
+        return {folder.name.rpartition("-")[2] for folder in temporary.iterdir()}
+
+    def images(label):
+        return engine.docker("images", "--all", "--quiet", f"--filter=label={label}").stdout.split()
+
+    def is_caught_with_an_image(monitor):
+        monitor.pause()
+        time.sleep(0.3)  # what docker is at comes to its end
+        if images(f"{TARGET_LABEL}={repository}-two"):
+            return True
+        monitor.resume()
+        return False
+
+    with started("living", "one") as living:
+        await_status(living, 200)
+        own = instances()
+        with started("killed", "two", "-run-test-every=100ms") as killed:
+            await_status(killed, 200)
+            await_true(lambda: is_caught_with_an_image(killed), SOON, "it to have an image")
+            killed.kill()
+        (dead,) = instances() - own
+        left = images(f"{INSTANCE_LABEL}={dead}")
+        with started("next", "two") as following:
+            await_status(following, 200)
+            assert instances() & (own | {dead}) == own
+            assert images(f"{INSTANCE_LABEL}={dead}") == []
+            await_cycles(living, 2)
+            assert following.stop() == 0
+        assert "failures_total{" not in living.get("/metrics")[1]
+        assert living.stop() == 0
+
+    assert left, "the kill came when there was no image: this test shows nothing"
+    assert instances() == set()
+    assert images(INSTANCE_LABEL) == []
