@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -162,8 +163,10 @@ def cli(script: str, mode: int = 0o700) -> Fault:
     def fault(rig: Rig) -> Iterator[None]:
         docker = rig.cli.readlink()
         rig.cli.unlink()
-        rig.cli.write_text(f"#!/bin/sh\nDOCKER={docker}\n{script}\n")
-        rig.cli.chmod(mode)
+        # Written by a process of its own: a child that another row forks meanwhile would hold a file of ours open, and
+        # the kernel runs nothing that is open for writing.
+        text = f"#!/bin/sh\nDOCKER={docker}\n{script}\n"
+        subprocess.run(["install", f"--mode={mode:o}", "/dev/stdin", str(rig.cli)], input=text, text=True, check=True)
         try:
             yield
         finally:
