@@ -30,7 +30,7 @@ _DROPPED_SECONDS = 1.0
 MOST_ANSWER_BYTES = 128 * 1024 * 1024
 
 #: What is read of a request's body, to be thrown away, and for how long: who still sends would not see the answer.
-_MOST_LEFT_READS = 16
+_MOST_LEFT_BYTES = 4 * 1024 * 1024
 _LEFT_SECONDS = 1.0
 
 
@@ -70,10 +70,13 @@ class Connection:
         with suppress(OSError):
             socket.socket.shutdown(self.socket, socket.SHUT_WR)
             ends = time.monotonic() + _LEFT_SECONDS
-            for _ in range(_MOST_LEFT_READS):
+            left = _MOST_LEFT_BYTES
+            while left > 0:
                 self.socket.settimeout(max(0.0, ends - time.monotonic()))
-                if not socket.socket.recv(self.socket, 65536):
+                chunk = socket.socket.recv(self.socket, 65536)
+                if not chunk:
                     return
+                left -= len(chunk)
 
 
 class Connections:
