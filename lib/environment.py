@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -77,9 +78,15 @@ def prepare_config(folder: Path, host: str, source: Path | None) -> None:
         if not isinstance(config, dict):
             raise ValueError(f"{source / 'config.json'} is no Docker configuration")
         config.pop("currentContext", None)
-    descriptor = os.open(folder / "config.json", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode=0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(config, file)
+    # At once or not at all: several targets share the folder without logins, and docker may be reading it.
+    descriptor, unfinished = tempfile.mkstemp(dir=folder)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(config, file)
+        Path(unfinished).replace(folder / "config.json")
+    except BaseException:
+        Path(unfinished).unlink(missing_ok=True)
+        raise
 
 
 def forget_logins(folder: Path) -> None:
