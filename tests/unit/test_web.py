@@ -389,7 +389,8 @@ def test_without_ipv6_all_interfaces_are_those_of_ipv4(monkeypatch):
     def no_ipv6(*_):
         raise OSError(97, "Address family not supported by protocol")
 
-    monkeypatch.setattr(web.socket, "socket", no_ipv6)
+    # In this module alone: the servers of the tests before may still be closing their connections.
+    monkeypatch.setattr(web, "socket", SimpleNamespace(**vars(socket) | {"socket": no_ipv6}))
     assert web._all_interfaces() == "0.0.0.0"
 
 
