@@ -1,8 +1,9 @@
 #!/bin/sh
 # Installs what the lab needs and is missing, and prepares the project's own Python environment, .venv.
 #
-#   sh lab/setup.sh [requirements.txt ...]
+#   sh lab/setup.sh [--tests] [requirements.txt ...]
 #
+# With --tests, also what the tests alone need: a browser, Prometheus, systemd to boot, another engine.
 # On Debian and Ubuntu, as root, programs are installed by apt-get; elsewhere it says what to install, and exits with 1.
 # No service of the system is started or, later, left to start by itself. Can be run twice, and side by side.
 set -eu
@@ -36,9 +37,15 @@ missing_packages() {
     has iptables || echo iptables
     has ip || echo iproute2
     has openssl || echo openssl
+    [ -n "$python" ] || echo python3-venv
+    [ "$for" = tests ] || return 0
     has debootstrap || echo debootstrap
     has systemd-nspawn || echo systemd-container
-    [ -n "$python" ] || echo python3-venv
+    has prometheus && has promtool || echo prometheus
+    { has prometheus-alertmanager && has amtool; } || echo prometheus-alertmanager
+    has chromium || echo chromium
+    has chromedriver || echo chromium-driver
+    has podman || echo podman
 }
 
 # Prints what is missing, in words that hold on every system.
@@ -50,10 +57,18 @@ missing_programs() {
     has iptables || echo 'iptables'
     has ip || echo 'ip (iproute2)'
     has openssl || echo 'openssl (3 or later)'
-    has debootstrap || echo debootstrap
-    has systemd-nspawn || echo 'systemd-nspawn (systemd-container)'
     has flock || echo 'flock (util-linux)'
     [ -n "$python" ] || echo 'python3 (3.11 or later, with venv and pip)'
+    [ "$for" = tests ] || return 0
+    has debootstrap || echo debootstrap
+    has systemd-nspawn || echo 'systemd-nspawn (systemd-container)'
+    has prometheus || echo prometheus
+    has promtool || echo 'promtool (of Prometheus)'
+    has prometheus-alertmanager || echo 'prometheus-alertmanager (Alertmanager, under the name that Debian gives it)'
+    has amtool || echo 'amtool (of Alertmanager)'
+    has chromium || echo chromium
+    has chromedriver || echo 'chromedriver (of chromium)'
+    has podman || echo podman
 }
 
 # While packages are installed, a policy forbids them to start services. One that is there already is left alone. Ours
@@ -103,6 +118,9 @@ install_packages() {
             case $package in
             docker.io) keep_from_starting docker.socket docker.service ;;
             docker-registry) keep_from_starting docker-registry.service ;;
+            prometheus) keep_from_starting prometheus.service prometheus-node-exporter.service ;;
+            prometheus-alertmanager) keep_from_starting prometheus-alertmanager.service ;;
+            podman) keep_from_starting podman.socket podman.service podman-auto-update.timer podman-restart.service ;;
             esac
         done
         find_python
@@ -129,6 +147,11 @@ prepare_python() {
     exec 9<&-
 }
 
+for=lab
+if [ "${1-}" = --tests ]; then
+    for=tests
+    shift
+fi
 find_python
 if [ -n "$(missing_programs)" ] && has apt-get && [ "$(id -u)" -eq 0 ]; then
     install_packages
