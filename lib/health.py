@@ -20,6 +20,9 @@ _log = logging.getLogger(__name__)
 #: How often the daemon is asked whether it is there, unless a docker command has just shown that it is.
 ASK_EVERY_SECONDS = 10.0
 
+#: The least pause between two looks at whether it is to be asked.
+_LEAST_PAUSE_SECONDS = 0.5
+
 #: How long an answer stands: longer than a question and the pause after it can take.
 _ANSWER_STANDS_SECONDS = 60.0
 
@@ -99,9 +102,12 @@ class Health:
         self._note_answer(fault)
 
     def _ask_again_and_again(self) -> None:
-        self.ask()
-        while not self._stopped.wait(ASK_EVERY_SECONDS):
+        pause = 0.0
+        while not self._stopped.wait(pause):
             self.ask()
+            # From the last answer on, whoever had it: a daemon that dies right after it is found out as soon as others.
+            passed = self._monotonic() - (self._answered or 0.0)
+            pause = max(_LEAST_PAUSE_SECONDS, ASK_EVERY_SECONDS - passed)
 
     def _note_answer(self, fault: str | None) -> None:
         before, self._daemon_fault = self._daemon_fault, fault

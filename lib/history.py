@@ -15,6 +15,7 @@ from datetime import datetime
 from itertools import islice
 
 from lib.database import Finished, Kept
+from lib.failure import Verdict
 from lib.record import HOUR_SECONDS, Bounds, Hours, Record
 from lib.result import Cycle, Outcome, Push
 from lib.store import Store
@@ -173,6 +174,13 @@ class History:
         with self._lock:
             record = self._record_of(target)
             return record.failures[-1] if record and record.failures else None
+
+    def last_success(self, target: str) -> Cycle | None:
+        """Given a target's name, return the last of its kept cycles that was up, None where there is none."""
+        with self._lock:
+            record = self._record_of(target)
+            cycles = reversed(record.cycles) if record else ()
+            return next((cycle for cycle in cycles if cycle.verdict is Verdict.UP), None)
 
     def availability(self, target: str, window_seconds: float, now: datetime) -> Availability:
         """Given a target's name, a window of up to 30 days and its end, return what its cycles say.

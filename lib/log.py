@@ -14,8 +14,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from lib.failure import ADVICE, Verdict
-from lib.result import Cycle, rfc3339
+from lib.result import rfc3339
 
 _LEVELS = {
     "debug": logging.DEBUG,
@@ -41,8 +40,6 @@ _NOTICE = 5
 _NO_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 _BARE = re.compile(r"[^\s\"=\\]+")
-
-_log = logging.getLogger(__name__)
 
 
 def setup_logging(level: str, log_format: str, stream: TextIO | None = None, journal: str | None = None) -> None:
@@ -70,22 +67,6 @@ class _Handler(logging.StreamHandler[TextIO]):
             with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123  a descriptor is all that is wanted
                 os.dup2(nowhere.fileno(), self.stream.fileno())
         super().handleError(record)
-
-
-def log_cycle(cycle: Cycle) -> None:
-    """Given a finished cycle, log what it says: of a failure what it was, what to do, and docker's last lines."""
-    fields: dict[str, Any] = {"target": cycle.target, "verdict": cycle.verdict, "seconds": round(cycle.seconds, 3)}
-    if cycle.verdict is Verdict.UP:
-        _log.info("cycle finished", extra=fields)
-        return
-    failed = cycle.failed
-    if failed is not None:
-        fields |= {"step": failed.name, "reason": failed.reason, "scope": failed.scope, "detail": failed.detail}
-        if failed.reason is not None:
-            fields["advice"] = ADVICE[failed.reason]
-        if failed.output:
-            fields["output"] = "\n".join(failed.output)
-    _log.warning("cycle failed", extra=fields)
 
 
 class TextFormatter(logging.Formatter):

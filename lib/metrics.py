@@ -64,6 +64,10 @@ _FAMILIES = (
 )
 
 
+#: What `registry_monitor_up` says of a verdict; nothing, where it is absent.
+_UP = {Verdict.UP: 1, Verdict.DOWN: 0}
+
+
 class _Series:
     """The series of one target: those known beforehand are in its row."""
 
@@ -81,11 +85,10 @@ class _Series:
         row.add(1, _CYCLES, cycle.verdict)
         row.observe(cycle.seconds, _CYCLE_DURATION)
         row.set(lag, _LAG)
-        ended = cycle.started.timestamp() + cycle.seconds
-        row.set(ended, _LAST_CYCLE)
+        row.set(_ended(cycle), _LAST_CYCLE)
         if cycle.verdict is Verdict.UP:
-            row.set(ended, _LAST_SUCCESS)
-        self.up = {Verdict.UP: 1, Verdict.DOWN: 0}.get(cycle.verdict)
+            row.set(_ended(cycle), _LAST_SUCCESS)
+        self.up = _UP.get(cycle.verdict)
         for step in cycle.steps:
             self._count(step)
 
@@ -173,6 +176,18 @@ class Metrics:
             series = self._series_of(target)
             if series is not None:
                 series.finish(cycle, lag)
+
+    def remember(self, target: Target, last: Cycle, last_success: Cycle | None, *, stands: bool) -> None:
+        """Given a target, its last finished cycle and its last that was up, of a process before this one, say so.
+
+        They are not counted; and whether it is up is said only where that verdict still stands.
+        """
+        with self._lock:
+            series = self._series_of(target)
+            if series is not None:
+                series.row.set(_ended(last), _LAST_CYCLE)
+                series.row.set(_ended(last_success) if last_success else 0, _LAST_SUCCESS)
+                series.up = _UP.get(last.verdict) if stands else None
 
     def step_started(self, target: Target, step: StepName) -> None:
         """Note the step that is under way."""
@@ -291,6 +306,11 @@ def _steps_of(target: Target) -> tuple[StepName, ...]:
     if target.base_image is None and target.base_layer_id is None:
         left_out.add(StepName.BASE)
     return tuple(step for step in StepName if step not in left_out)
+
+
+def _ended(cycle: Cycle) -> float:
+    """Given a cycle, return when it ended, in seconds since 1970."""
+    return cycle.started.timestamp() + cycle.seconds
 
 
 @cache

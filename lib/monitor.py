@@ -18,18 +18,18 @@ from lib.failure import Reason
 from lib.health import Health
 from lib.history import History
 from lib.instance import Instance
-from lib.log import log_cycle, setup_logging
+from lib.log import setup_logging
 from lib.metrics import Metrics
 from lib.once import Narrator, Silence, exit_code, run_cycles, to_json
 from lib.options import Options, OptionsError
 from lib.result import Cycle
-from lib.schedule import Schedule
 from lib.service import Service, Systemd, sentence
 from lib.status import status_of
 from lib.steps import Observer, Observers
 from lib.store import StateInUse, Store
 from lib.target import Target
 from lib.values import Output
+from lib.watch import Watch
 from lib.web import ListenError, Pages, start_web
 
 _log = logging.getLogger(__name__)
@@ -139,24 +139,8 @@ class Monitor:
         health = Health(lambda: self._ask_docker(cycles, metrics), lambda: schedule.workers())  # noqa: PLW0108  it comes below
         metrics = Metrics(__version__, lambda: not health.faults, options.namespace)
         cycles = self._cycles(Observers(metrics, health))
-
-        def note(target: Target, cycle: Cycle, lag: float) -> None:
-            self._history.record(cycle)
-            metrics.observe(target, cycle, lag)
-            log_cycle(cycle)
-            # Only now that all is told: this takes its time, and says nothing of the cycle.
-            exposed = cycles.check_privacy(target, cycle)
-            if exposed is not None:
-                self._history.set_exposed(target.name, exposed)
-                metrics.set_exposed(target, exposed)
-
-        schedule = Schedule(cycles, note, options.concurrency, left=cycles.forget)
-
-        def watch(targets: tuple[Target, ...]) -> None:
-            self._history.replace(targets)
-            metrics.replace(targets)
-            schedule.replace(targets)
-
+        watch = Watch(cycles, self._history, metrics, options.concurrency)
+        schedule = watch.schedule
         try:
             pages = Pages(schedule.targets, self._history, health, metrics)
             web = start_web((options.listen_host, options.listen_port), pages, options.web_config)
@@ -165,7 +149,7 @@ class Monitor:
             raise MonitorError(str(error)) from None
         _log.info("listening", extra={"host": options.listen_host or "*", "port": web.port})
         health.start()
-        watch(options.targets)
+        watch.replace(options.targets)
         service = Service(
             self._systemd,
             lambda: sentence(status_of(schedule.targets(), self._history.standing), health.faults),
@@ -182,7 +166,7 @@ class Monitor:
                 for fault in error.faults:
                     _log.error("the configuration was not reloaded, and nothing was changed", extra={"detail": fault})
             else:
-                watch(reloaded.targets)
+                watch.replace(reloaded.targets)
                 metrics.set_reloaded(successful=True)
                 _log.info("the configuration was reloaded", extra={"targets": len(reloaded.targets)})
                 for name in _changed_for_a_run(options, reloaded):

@@ -1,7 +1,8 @@
 """When: a worker a target, starts spread over the interval, a limit on the cycles under way, reload, stop.
 
 A cycle is due one interval after the start of the one before it, so a long one is followed at once, and never by a
-burst. How late each starts is measured. Of those that wait for a slot, the one that was due first goes first.
+burst. How late each starts is measured. There are as many threads as cycles may be under way, whatever the number of
+targets: each is a slot, and takes whoever was due first.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from queue import PriorityQueue
 from traceback import walk_tb
 from typing import Protocol
 
@@ -24,6 +25,12 @@ from lib.result import Cycle
 from lib.target import Target
 
 _log = logging.getLogger(__name__)
+
+#: How long the timer sleeps where nobody is to be woken: it is woken itself when that changes.
+_IDLE_SECONDS = 3600.0
+
+#: Before every time at which a cycle can be due.
+_AT_ONCE = float("-inf")
 
 
 class Clock(Protocol):
@@ -54,11 +61,11 @@ class WorkerState:
 
     Attributes:
         target: whose worker it is.
-        alive: whether its thread runs.
+        alive: whether there is a thread that runs its cycle, or will run its next one.
         cycle_started: when the cycle under way began, by the schedule's clock; None between cycles.
         fault: what broke its last cycle off, None where that came to its end.
-        wakes: when it is to wake for its next cycle, by the same clock; None while it does not sleep, but runs a cycle
-            or waits for others to end theirs.
+        wakes: when its next cycle is to begin, by the same clock; None while it runs one or waits for others to end
+            theirs.
     """
 
     target: Target
@@ -68,40 +75,34 @@ class WorkerState:
     wakes: float | None = None
 
 
-class Slots:
-    """So many at a time; of those that wait, the one that was due first."""
+@dataclass(eq=False, slots=True)
+class _Worker:
+    """Whose turn comes when.
 
-    def __init__(self, limit: int) -> None:
-        """Given how many there may be at a time."""
-        self._free = limit
-        self._waiting: list[tuple[float, int, threading.Event]] = []
-        self._tickets = itertools.count()
-        self._lock = threading.Lock()
+    Attributes:
+        target: the target.
+        due: when its next cycle is due.
+        predecessors: those that have to end their last cycles before its first.
+        slot: the thread that runs its cycle, None between cycles.
+        cycle_started, fault: as WorkerState has them.
+        is_asleep: whether it is to be woken; not so while it runs a cycle or waits for others to end theirs.
+        is_leaving: whether the cycle that it is in, if any, is its last.
+        has_left: whether there will be no more.
+    """
 
-    @contextmanager
-    def slot(self, due: float) -> Iterator[None]:
-        """Given when its user was due, wait for a slot, and hold it until the end of the block."""
-        self._take(due)
-        try:
-            yield
-        finally:
-            self._give_back()
+    target: Target
+    due: float
+    predecessors: set[_Worker] = field(default_factory=set)
+    slot: threading.Thread | None = None
+    cycle_started: float | None = None
+    fault: str | None = None
+    is_asleep: bool = False
+    is_leaving: bool = False
+    has_left: bool = False
 
-    def _take(self, due: float) -> None:
-        with self._lock:
-            if self._free:
-                self._free -= 1
-                return
-            turn = threading.Event()
-            heapq.heappush(self._waiting, (due, next(self._tickets), turn))
-        turn.wait()
-
-    def _give_back(self) -> None:
-        with self._lock:
-            if self._waiting:
-                heapq.heappop(self._waiting)[2].set()  # a slot is handed on, and never free meanwhile
-            else:
-                self._free += 1
+    def interval_after(self, was_up: bool) -> float:  # noqa: FBT001  the one thing that it depends on
+        every = self.target.run_every
+        return every if was_up else min(every, self.target.retry_every)
 
 
 class Schedule:
@@ -120,9 +121,20 @@ class Schedule:
         Given what runs a cycle, who takes a finished one with its lag (seconds from when it was due to its start), how
         many cycles may be under way at the same time, and who is told of a target that has had its last one.
         """
-        self._shared = _Shared(run_cycle, finished, left, Slots(concurrency), clock or SystemClock())
+        self._run_cycle = run_cycle
+        self._finished = finished
+        self._left = left
+        self._concurrency = concurrency
+        self._clock = clock or SystemClock()
         self._workers: dict[str, _Worker] = {}
-        self._leaving: list[_Worker] = []
+        self._leaving: list[_Worker] = []  # only those with a cycle under way
+        # Who is due later, who is due, and what breaks ties in both: the order in which they came.
+        self._asleep: list[tuple[float, int, _Worker]] = []
+        self._due: PriorityQueue[tuple[float, int, _Worker | None]] = PriorityQueue()
+        self._tickets = itertools.count()
+        self._slots: list[threading.Thread] = []
+        self._timer = threading.Thread(target=self._wake, name="schedule", daemon=True)
+        self._changed = threading.Event()
         self._stopped = False
         self._lock = threading.Lock()
 
@@ -134,11 +146,20 @@ class Schedule:
     def workers(self) -> tuple[WorkerState, ...]:
         """Return how the workers get on, also those that have yet to finish the cycle of a target that is gone."""
         with self._lock:
-            leaving = [worker for worker in self._leaving if worker.is_alive()]
-            return tuple(worker.state for worker in (*self._workers.values(), *leaving))
+            all_alive = all(thread.is_alive() for thread in (self._timer, *self._slots))
+            return tuple(
+                WorkerState(
+                    target=worker.target,
+                    alive=worker.slot.is_alive() if worker.slot else all_alive and not worker.has_left,
+                    cycle_started=worker.cycle_started,
+                    fault=worker.fault,
+                    wakes=worker.due if worker.is_asleep else None,
+                )
+                for worker in (*self._workers.values(), *self._leaving)
+            )
 
     def replace(self, targets: Sequence[Target]) -> None:
-        """Given the targets from now on, start and end workers.
+        """Given the targets from now on, begin and end workers.
 
         Those of unchanged targets go on. The others end after the cycle that they are in, which is not recorded. The
         first cycles of new targets are spread over their intervals, the first of them at once; one with the name or the
@@ -149,21 +170,22 @@ class Schedule:
                 return
             before = self._workers
             kept = {target.name for target in targets if target.name in before and before[target.name].target == target}
-            gone = [worker for name, worker in before.items() if name not in kept]
-            for worker in gone:
-                worker.leave()
-            self._leaving = [worker for worker in (*self._leaving, *gone) if worker.is_alive()]
+            idle = self._leave(worker for name, worker in before.items() if name not in kept)
             new = [target for target in targets if target.name not in kept]
-            now = self._shared.clock.monotonic()
-            started = {
-                target.name: _Worker(
-                    target, now + target.run_every * place / len(new), self._predecessors_of(target), self._shared
-                )
+            now = self._clock.monotonic()
+            begun = {
+                target.name: _Worker(target, now + target.run_every * place / len(new), self._predecessors_of(target))
                 for place, target in enumerate(new)
             }
-            self._workers = {target.name: (started.get(target.name) or before[target.name]) for target in targets}
-            for worker in started.values():
-                worker.start()
+            self._workers = {target.name: (begun.get(target.name) or before[target.name]) for target in targets}
+            self._asleep = [turn for turn in self._asleep if not turn[2].is_leaving]
+            heapq.heapify(self._asleep)
+            for worker in begun.values():
+                if not worker.predecessors:
+                    self._sleep(worker)
+            self._start_slots()
+        for worker in idle:
+            self._left(worker.target)
 
     def stop(self, seconds: float) -> bool:
         """Have all workers end, and start no more cycles. Given how long to wait for that, return whether they did.
@@ -172,114 +194,126 @@ class Schedule:
         """
         with self._lock:
             self._stopped = True
-            workers = [*self._workers.values(), *self._leaving]
-        for worker in workers:
-            worker.leave()
+            idle = self._leave(self._workers.values())
+            for _ in self._slots:
+                self._due.put((_AT_ONCE, next(self._tickets), None))
+            self._changed.set()
+        for worker in idle:
+            self._left(worker.target)
         deadline = time.monotonic() + seconds
-        for worker in workers:
-            if worker.is_alive():
-                worker.join(max(0.0, deadline - time.monotonic()))
-        return not any(worker.is_alive() for worker in workers)
+        threads = [thread for thread in (self._timer, *self._slots) if thread.is_alive()]
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in threads)
 
-    def _predecessors_of(self, target: Target) -> tuple[_Worker, ...]:
-        return tuple(
+    # With the lock held.
+
+    def _leave(self, workers: Iterable[_Worker]) -> list[_Worker]:
+        """Given workers, let them have no further cycle, and return those that are not in one."""
+        idle = []
+        for worker in workers:
+            worker.is_leaving = True
+            if worker.slot is None:
+                worker.has_left = True
+                idle.append(worker)
+            elif not self._stopped:
+                self._leaving.append(worker)
+        return idle
+
+    def _predecessors_of(self, target: Target) -> set[_Worker]:
+        return {
             worker
             for worker in self._leaving
             if worker.target.name == target.name or worker.target.reference == target.reference
-        )
+        }
 
+    def _sleep(self, worker: _Worker) -> None:
+        """Given a worker, wake it when it is due."""
+        worker.is_asleep = True
+        heapq.heappush(self._asleep, (worker.due, next(self._tickets), worker))
+        self._changed.set()
 
-@dataclass(frozen=True, slots=True)
-class _Shared:
-    """What all workers share: `Schedule` says what it is."""
+    def _start_slots(self) -> None:
+        """Start as many threads as can be of use, and are not there yet."""
+        if self._workers and not self._timer.is_alive():
+            self._timer.start()
+        for number in range(len(self._slots), min(self._concurrency, len(self._workers))):
+            slot = threading.Thread(target=self._take_turns, name=f"slot {number + 1}", daemon=True)
+            slot.start()
+            self._slots.append(slot)
 
-    run_cycle: Callable[[Target], Cycle]
-    finished: Callable[[Target, Cycle, float], None]
-    left: Callable[[Target], None]
-    slots: Slots
-    clock: Clock
+    # The threads.
 
-
-class _Worker(threading.Thread):
-    """Runs one cycle of its target after another, until it is to leave."""
-
-    def __init__(self, target: Target, due: float, predecessors: Sequence[_Worker], shared: _Shared) -> None:
-        super().__init__(name=f"worker of {target.name}", daemon=True)
-        self.target = target
-        self._due = due
-        self._predecessors = predecessors
-        self._shared = shared
-        self._leaving = threading.Event()
-        self._cycle_started: float | None = None
-        self._fault: str | None = None
-        self._wakes: float | None = None
-
-    @property
-    def state(self) -> WorkerState:
-        return WorkerState(self.target, self.is_alive(), self._cycle_started, self._fault, self._wakes)
-
-    def leave(self) -> None:
-        """Have it end after the cycle that it is in."""
-        self._leaving.set()
-
-    def run(self) -> None:
-        for predecessor in self._predecessors:
-            predecessor.join()
-        self._predecessors = ()
-        try:
-            self._work()
-        finally:
-            self._shared.left(self.target)
-
-    def _work(self) -> None:
-        """Run cycles until it is to leave."""
-        clock = self._shared.clock
-        while not self._sleep(clock):
-            with self._shared.slots.slot(self._due):
-                if self._leaving.is_set():
+    def _wake(self) -> None:
+        """Wake whoever is due, again and again: the timer's thread."""
+        while True:
+            self._changed.clear()
+            with self._lock:
+                if self._stopped:
                     return
-                started = self._cycle_started = clock.monotonic()
-                try:
-                    was_up = self._run(lag=started - self._due)
-                except Stopped:
-                    return
-                finally:
-                    self._cycle_started = None
-            self._due = started + self._interval_after(was_up)
+                now = self._clock.monotonic()
+                while self._asleep and self._asleep[0][0] <= now:
+                    turn = heapq.heappop(self._asleep)
+                    turn[2].is_asleep = False
+                    self._due.put(turn)
+                pause = self._asleep[0][0] - now if self._asleep else _IDLE_SECONDS
+            self._clock.wait(self._changed, pause)
 
-    def _sleep(self, clock: Clock) -> bool:
-        """Sleep until its next cycle is due, and return whether it is to leave."""
-        self._wakes = self._due
-        leaving = clock.wait(self._leaving, self._due - clock.monotonic())
-        self._wakes = None
-        return leaving
+    def _take_turns(self) -> None:
+        """Run a cycle of whoever was due first, again and again: a slot's thread."""
+        while (worker := self._due.get()[2]) is not None:
+            with self._lock:
+                if worker.is_leaving:
+                    continue
+                worker.slot = threading.current_thread()
+                started = worker.cycle_started = self._clock.monotonic()
+            try:
+                was_up = self._run(worker, lag=started - worker.due)
+            except Stopped:
+                was_up = None
+            self._end(worker, None if was_up is None else started + worker.interval_after(was_up))
 
-    def _run(self, lag: float) -> bool:
+    def _run(self, worker: _Worker, lag: float) -> bool:
         """Run a cycle and return whether it was up. Raise Stopped."""
         try:
-            cycle = self._shared.run_cycle(self.target)
-            if not self._leaving.is_set():
-                self._shared.finished(self.target, cycle, lag)
+            cycle = self._run_cycle(worker.target)
+            if not worker.is_leaving:
+                self._finished(worker.target, cycle, lag)
         except Stopped:
             raise
-        except Exception as error:  # noqa: BLE001  whatever is wrong with the monitor, the worker must go on and say so
-            self._fault = f"worker of {self.target.name}: its last cycle broke off: {type(error).__name__}: {error}"
+        except Exception as error:  # noqa: BLE001  whatever is wrong with the monitor, it must go on and say so
+            name = worker.target.name
+            worker.fault = f"worker of {name}: its last cycle broke off: {type(error).__name__}: {error}"
             _log.error(
                 "a cycle broke off: this is a fault in the monitor itself",
                 extra={
-                    "target": self.target.name,
+                    "target": name,
                     "error": type(error).__name__,
                     "detail": str(error),
                     "where": _where(error),
                 },
             )
             return False
-        self._fault = None
+        worker.fault = None
         return cycle.verdict is Verdict.UP
 
-    def _interval_after(self, was_up: bool) -> float:  # noqa: FBT001  the one thing that it depends on
-        every = self.target.run_every
-        return every if was_up else min(every, self.target.retry_every)
+    def _end(self, worker: _Worker, due: float | None) -> None:
+        """Given a worker whose cycle has ended, and when the next is due (None: never), let it sleep or leave."""
+        with self._lock:
+            worker.slot = worker.cycle_started = None
+            if due is not None and not worker.is_leaving:
+                worker.due = due
+                self._sleep(worker)
+                return
+            worker.has_left = True
+        self._left(worker.target)
+        with self._lock:
+            self._leaving = [other for other in self._leaving if other is not worker]
+            for successor in self._workers.values():
+                if worker in successor.predecessors:
+                    successor.predecessors.discard(worker)
+                    if not successor.predecessors and not successor.is_leaving:
+                        self._sleep(successor)
 
 
 def _where(error: Exception) -> str:

@@ -11,7 +11,7 @@ from examples import HandClock, a_target, eventually
 
 from lib.command import Stopped
 from lib.failure import Reason
-from lib.health import Health
+from lib.health import ASK_EVERY_SECONDS, Health
 from lib.result import Outcome, Step, StepName
 from lib.schedule import WorkerState
 
@@ -115,6 +115,23 @@ def test_it_asks_in_the_background_until_it_is_stopped(health, world):
     health.stop()
     health._thread.join(10)
     assert not health._thread.is_alive()
+
+
+def test_it_asks_again_ten_seconds_after_the_last_answer_whoever_had_it(health, world, monkeypatch):
+    pauses = []
+
+    def wait(pause):
+        pauses.append(pause)
+        world.clock.advance(pause)
+        if len(pauses) == 2:
+            world.clock.advance(4)
+            health.step_finished(a_target(), Step(StepName.PULL, Outcome.OK, 1.0))
+            world.clock.advance(3)
+        return len(pauses) == 5
+
+    monkeypatch.setattr(health._stopped, "wait", wait)
+    health._ask_again_and_again()
+    assert pauses == [0.0, ASK_EVERY_SECONDS, ASK_EVERY_SECONDS - 3, ASK_EVERY_SECONDS, ASK_EVERY_SECONDS]
 
 
 # The workers.

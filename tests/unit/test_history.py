@@ -129,6 +129,14 @@ def test_failures_outlive_successes(history):
     assert history.last_failure("quay").started == NOON - MINUTE
 
 
+def test_the_last_success_is_found_behind_failures(history):
+    assert history.last_success("quay") is None
+    for minute, cycle in enumerate((an_up_cycle, an_up_cycle, a_failed_cycle, a_failed_cycle)):
+        history.record(cycle(started=NOON + minute * MINUTE))
+    assert history.last_success("quay").started == NOON + MINUTE
+    assert history.last_success("stranger") is None
+
+
 def test_a_recent_failure_is_told_once(history):
     history.record(a_failed_cycle())
     assert len(history.recent("quay", 10)) == 1

@@ -10,11 +10,9 @@ import subprocess
 import sys
 
 import pytest
-from examples import a_failed_cycle, an_up_cycle
 
 from lib.command import ShRunner
-from lib.failure import ADVICE, Reason
-from lib.log import log_cycle, setup_logging
+from lib.log import setup_logging
 
 LOG = logging.getLogger("lib.test")
 
@@ -168,29 +166,3 @@ def test_another_stream_than_the_journals_has_no_priorities(text, tmp_path):
         LOG.info("event")
         stream.seek(0)
         assert stream.read().startswith("time=")
-
-
-def test_a_cycle_that_is_up_is_told_in_short(lines_of_json):
-    log_cycle(an_up_cycle())
-    (event,) = lines_of_json()
-    del event["time"]
-    assert event == {"level": "info", "msg": "cycle finished", "target": "quay", "verdict": "up", "seconds": 2.0}
-
-
-def test_a_cycle_that_failed_is_told_with_dockers_last_lines(lines_of_json):
-    log_cycle(a_failed_cycle())
-    (event,) = lines_of_json()
-    del event["time"]
-    assert event == {
-        "level": "warn",
-        "msg": "cycle failed",
-        "target": "quay",
-        "verdict": "down",
-        "seconds": 2.0,
-        "step": "push",
-        "reason": "server_error",
-        "scope": "registry",
-        "detail": "received unexpected HTTP status: 503 Service Unavailable",
-        "advice": ADVICE[Reason.SERVER_ERROR],
-        "output": "Retrying in 1 second\nreceived unexpected HTTP status: 503 Service Unavailable",
-    }

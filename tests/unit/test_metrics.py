@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import time
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -247,6 +248,27 @@ def test_what_a_target_did_before_it_was_changed_is_not_told_of_it(metrics):
     assert of_quay(metrics, "up") is None
     assert of_quay(metrics, "exposed") is None
     assert of_quay(metrics, "step_started_timestamp_seconds", step="pull") == 0
+
+
+# What a process before this one knew.
+
+
+def test_what_is_remembered_is_told_and_not_counted(metrics):
+    last, success = a_failed_cycle(started=NOON), an_up_cycle(started=NOON - timedelta(hours=1))
+    metrics.remember(a_target(), last, success, stands=True)
+    assert of_quay(metrics, "up") == 0
+    assert of_quay(metrics, "last_cycle_timestamp_seconds") == NOON.timestamp() + 2
+    assert of_quay(metrics, "last_success_timestamp_seconds") == NOON.timestamp() - 3600 + 2
+    assert of_quay(metrics, "cycles_total", verdict="down") == 0
+    assert value(metrics, "monitor_failure") == 0
+
+
+def test_a_verdict_that_does_not_stand_any_more_is_not_told(metrics):
+    metrics.remember(a_target(), an_up_cycle(), None, stands=False)
+    assert of_quay(metrics, "up") is None
+    assert of_quay(metrics, "last_success_timestamp_seconds") == 0
+    metrics.remember(a_target("stranger"), an_up_cycle(), None, stands=True)
+    assert value(metrics, "registry_monitor_up", target="stranger") is None
 
 
 # The text.

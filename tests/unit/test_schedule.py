@@ -10,7 +10,7 @@ import pytest
 from examples import HandClock, a_failed_cycle, a_target, an_up_cycle, eventually
 
 from lib.command import Stopped
-from lib.schedule import Schedule, Slots, SystemClock
+from lib.schedule import Schedule, SystemClock
 
 
 class Cycles:
@@ -71,53 +71,68 @@ def new_schedule(clock, cycles):
     assert all(schedule.stop(10.0) for schedule in made)
 
 
-def advance(clock, seconds, workers=1):
-    """Move the clock once all workers wait for their time, and let them wait for the next."""
-    eventually(lambda: len(clock.waiting) == workers)
+@pytest.fixture
+def schedule(new_schedule):
+    return new_schedule()
+
+
+def settle(schedule, clock, hanging=0):
+    """Wait until all workers sleep, but for those that hang."""
+    eventually(
+        lambda: (
+            sum(state.wakes is not None and state.wakes > clock.now for state in schedule.workers())
+            == len(schedule.workers()) - hanging
+        )
+    )
+
+
+def advance(schedule, clock, seconds, hanging=0):
+    """Move the clock once all workers sleep, and let them do so again."""
+    settle(schedule, clock, hanging)
     clock.advance(seconds)
-    eventually(lambda: len(clock.waiting) == workers and min(list(clock.waiting.values())) > clock.now)
+    settle(schedule, clock, hanging)
 
 
 # Pace.
 
 
-def test_the_first_starts_are_spread_over_the_interval(new_schedule, cycles, clock):
-    new_schedule().replace([a_target(name, run_every=90.0) for name in ("a", "b", "c")])
+def test_the_first_starts_are_spread_over_the_interval(schedule, cycles, clock):
+    schedule.replace([a_target(name, run_every=90.0) for name in ("a", "b", "c")])
     for _ in range(9):
-        advance(clock, 10.0, workers=3)
+        advance(schedule, clock, 10.0)
     assert cycles.starts_of("a") == [0.0, 90.0]
     assert cycles.starts_of("b") == [30.0]
     assert cycles.starts_of("c") == [60.0]
 
 
-def test_cycles_start_at_a_fixed_rate(new_schedule, cycles, clock):
-    new_schedule().replace([a_target(run_every=120.0)])
+def test_cycles_start_at_a_fixed_rate(schedule, cycles, clock):
+    schedule.replace([a_target(run_every=120.0)])
     for _ in range(4):
-        advance(clock, 120.0)
+        advance(schedule, clock, 120.0)
     assert cycles.starts_of("quay") == [0.0, 120.0, 240.0, 360.0, 480.0]
     assert {lag for _, lag in cycles.finished} == {0.0}
 
 
 @pytest.mark.parametrize(("retry_every", "second"), [(30.0, 30.0), (500.0, 120.0)])
-def test_after_a_failure_it_retries_sooner_but_never_later(new_schedule, cycles, clock, retry_every, second):
+def test_after_a_failure_it_retries_sooner_but_never_later(schedule, cycles, clock, retry_every, second):
     cycles.results["quay"] = a_failed_cycle()
-    new_schedule().replace([a_target(run_every=120.0, retry_every=retry_every)])
-    advance(clock, second - 1.0)
+    schedule.replace([a_target(run_every=120.0, retry_every=retry_every)])
+    advance(schedule, clock, second - 1.0)
     assert cycles.starts_of("quay") == [0.0]
-    advance(clock, 1.0)
+    advance(schedule, clock, 1.0)
     assert cycles.starts_of("quay") == [0.0, second]
 
 
-def test_a_long_cycle_is_followed_at_once_and_by_no_burst(new_schedule, cycles, clock):
+def test_a_long_cycle_is_followed_at_once_and_by_no_burst(schedule, cycles, clock):
     cycles.hold.clear()
-    new_schedule().replace([a_target(run_every=60.0)])
+    schedule.replace([a_target(run_every=60.0)])
     eventually(lambda: cycles.under_way)
     clock.advance(250.0)
     cycles.hold.set()
     eventually(lambda: len(cycles.finished) == 2)
-    advance(clock, 59.0)
+    advance(schedule, clock, 59.0)
     assert cycles.finished == [("quay", 0.0), ("quay", 190.0)]
-    advance(clock, 1.0)
+    advance(schedule, clock, 1.0)
     assert cycles.starts_of("quay") == [0.0, 250.0, 310.0]
 
 
@@ -135,40 +150,26 @@ def test_the_system_clock_waits_no_longer_than_it_has_to():
 
 def test_no_more_cycles_than_allowed_are_under_way(new_schedule, cycles, clock):
     cycles.hold.clear()
-    new_schedule(concurrency=2).replace([a_target(f"t{number}", run_every=60.0) for number in range(6)])
-    eventually(lambda: len(clock.waiting) == 5)
+    schedule = new_schedule(concurrency=2)
+    schedule.replace([a_target(f"t{number}", run_every=60.0) for number in range(6)])
+    settle(schedule, clock, hanging=1)
     clock.advance(59.0)
-    eventually(lambda: not clock.waiting and len(cycles.under_way) == 2)
-    assert len(cycles.under_way) == 2
+    eventually(lambda: all(state.wakes is None for state in schedule.workers()) and len(cycles.under_way) == 2)
     cycles.hold.set()
     eventually(lambda: len(cycles.finished) >= 6)
     assert cycles.most_at_once == 2
 
 
-def test_who_was_due_first_goes_first():
-    slots = Slots(1)
-    order = []
-
-    def user(due):
-        with slots.slot(due):
-            order.append(due)
-
-    with slots.slot(0.0):
-        users = [threading.Thread(target=user, args=(due,)) for due in (3.0, 1.0, 2.0)]
-        for number, thread in enumerate(users, start=1):
-            thread.start()
-            eventually(lambda expected=number: len(slots._waiting) == expected)
-    for thread in users:
-        thread.join(10)
-    assert order == [1.0, 2.0, 3.0]
-
-
-def test_a_slot_is_given_back_whatever_its_user_raised():
-    slots = Slots(1)
-    with pytest.raises(RuntimeError), slots.slot(0.0):
-        raise RuntimeError
-    with slots.slot(0.0):
-        pass
+def test_who_was_due_first_goes_first(new_schedule, cycles, clock):
+    cycles.hold.clear()
+    schedule = new_schedule(concurrency=1)
+    schedule.replace([a_target("hangs"), *(a_target(f"t{second}", run_every=second) for second in (3.0, 1.0, 2.0))])
+    eventually(lambda: cycles.under_way)
+    clock.advance(60.0)
+    eventually(lambda: all(state.wakes is None for state in schedule.workers()))
+    cycles.hold.set()
+    settle(schedule, clock)
+    assert [name for name, _ in cycles.started][1:4] == ["t1.0", "t3.0", "t2.0"]
 
 
 def test_a_target_that_hangs_takes_its_own_slot_only(new_schedule, cycles, clock):
@@ -183,7 +184,7 @@ def test_a_target_that_hangs_takes_its_own_slot_only(new_schedule, cycles, clock
     schedule.replace([a_target("hangs"), a_target("b", run_every=10.0), a_target("c", run_every=10.0)])
     try:
         for _ in range(5):
-            advance(clock, 10.0, workers=2)
+            advance(schedule, clock, 10.0, hanging=1)
         assert {name for name, _ in cycles.finished} == {"b", "c"}
         assert len(cycles.finished) >= 8
     finally:
@@ -194,19 +195,17 @@ def test_a_target_that_hangs_takes_its_own_slot_only(new_schedule, cycles, clock
 # Reload.
 
 
-def test_an_unchanged_target_keeps_its_schedule(new_schedule, cycles, clock):
-    schedule = new_schedule()
+def test_an_unchanged_target_keeps_its_schedule(schedule, cycles, clock):
     schedule.replace([a_target(run_every=100.0)])
-    advance(clock, 60.0)
+    advance(schedule, clock, 60.0)
     schedule.replace([a_target("new", run_every=100.0), a_target(run_every=100.0)])
     eventually(lambda: cycles.starts_of("new") == [60.0])
-    advance(clock, 40.0, workers=2)
+    advance(schedule, clock, 40.0)
     assert cycles.starts_of("quay") == [0.0, 100.0]
     assert [target.name for target in schedule.targets()] == ["new", "quay"]
 
 
-def test_a_target_that_is_gone_finishes_its_cycle_unrecorded(new_schedule, cycles):
-    schedule = new_schedule()
+def test_a_target_that_is_gone_finishes_its_cycle_unrecorded(schedule, cycles):
     cycles.hold.clear()
     schedule.replace([a_target()])
     eventually(lambda: cycles.under_way)
@@ -221,8 +220,7 @@ def test_a_target_that_is_gone_finishes_its_cycle_unrecorded(new_schedule, cycle
 @pytest.mark.parametrize(
     "changed", [a_target(run_every=5.0), a_target("renamed", reference="quay.io/acme/quay:canary")]
 )
-def test_a_changed_target_never_runs_beside_its_former_self(new_schedule, cycles, changed):
-    schedule = new_schedule()
+def test_a_changed_target_never_runs_beside_its_former_self(schedule, cycles, changed):
     cycles.hold.clear()
     schedule.replace([a_target()])
     eventually(lambda: cycles.under_way)
@@ -243,33 +241,30 @@ def test_workers_end_at_once_wherever_they_wait(new_schedule, cycles, clock):
     schedule = new_schedule(concurrency=1)
     cycles.hold.clear()
     schedule.replace([a_target(f"t{number}", run_every=30.0) for number in range(3)])
-    eventually(lambda: cycles.under_way and len(clock.waiting) == 2)
+    eventually(lambda: cycles.under_way)
     clock.advance(15.0)
-    eventually(lambda: len(clock.waiting) == 1)
+    settle(schedule, clock, hanging=2)
     threading.Timer(0.02, cycles.hold.set).start()
     assert schedule.stop(10.0)
     assert len(cycles.started) == 1
     assert cycles.finished == []
 
 
-def test_a_cycle_that_does_not_end_is_told(new_schedule, cycles):
-    schedule = new_schedule()
+def test_a_cycle_that_does_not_end_is_told(schedule, cycles):
     cycles.hold.clear()
     schedule.replace([a_target()])
     eventually(lambda: cycles.under_way)
     assert not schedule.stop(0.01)
 
 
-def test_nothing_is_started_any_more(new_schedule, cycles):
-    schedule = new_schedule()
+def test_nothing_is_started_any_more(schedule, cycles):
     assert schedule.stop(1.0)
     schedule.replace([a_target()])
     assert schedule.workers() == ()
 
 
-def test_a_cycle_that_was_stopped_is_not_recorded_and_no_fault(new_schedule, cycles, caplog):
+def test_a_cycle_that_was_stopped_is_not_recorded_and_no_fault(schedule, cycles, caplog):
     cycles.results["quay"] = Stopped()
-    schedule = new_schedule()
     schedule.replace([a_target()])
     eventually(lambda: not schedule.workers()[0].alive)
     assert cycles.finished == []
@@ -279,12 +274,11 @@ def test_a_cycle_that_was_stopped_is_not_recorded_and_no_fault(new_schedule, cyc
 # Faults.
 
 
-def test_a_fault_in_a_cycle_is_told_and_the_worker_goes_on(new_schedule, cycles, clock, caplog):
+def test_a_fault_in_a_cycle_is_told_and_the_worker_goes_on(schedule, cycles, clock, caplog):
     caplog.set_level(logging.INFO)
     cycles.results["quay"] = KeyError("layer")
-    schedule = new_schedule()
     schedule.replace([a_target(run_every=60.0, retry_every=10.0)])
-    eventually(lambda: clock.waiting)
+    settle(schedule, clock)
     (state,) = schedule.workers()
     assert state.alive
     assert state.fault == "worker of quay: its last cycle broke off: KeyError: 'layer'"
@@ -294,7 +288,7 @@ def test_a_fault_in_a_cycle_is_told_and_the_worker_goes_on(new_schedule, cycles,
     assert record.exc_info is None
 
     del cycles.results["quay"]
-    advance(clock, 10.0)
+    advance(schedule, clock, 10.0)
     assert cycles.finished == [("quay", 0.0)]
     assert schedule.workers()[0].fault is None
 
@@ -305,19 +299,26 @@ def test_a_fault_in_recording_is_one_too(cycles, clock):
 
     schedule = Schedule(cycles.run, full, 1, clock)
     schedule.replace([a_target()])
-    eventually(lambda: clock.waiting)
+    settle(schedule, clock)
     assert "No space left on device" in schedule.workers()[0].fault
     assert schedule.stop(10.0)
 
 
-def test_the_start_of_the_cycle_under_way_is_told(new_schedule, cycles, clock):
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_died_is_told_by_all_whom_it_would_have_served(new_schedule, cycles, clock):
+    schedule = new_schedule(concurrency=2)
+    cycles.results["dies"] = SystemExit()
+    schedule.replace([a_target("dies"), a_target("b"), a_target("c", run_every=2.0)])
+    eventually(lambda: [state.alive for state in schedule.workers()] == [False, False, False])
+
+
+def test_the_start_of_the_cycle_under_way_is_told(schedule, cycles, clock):
     cycles.hold.clear()
-    schedule = new_schedule()
     schedule.replace([a_target()])
     eventually(lambda: cycles.under_way)
     assert schedule.workers()[0].cycle_started == 1000.0
     cycles.hold.set()
-    eventually(lambda: clock.waiting)
+    settle(schedule, clock)
     assert schedule.workers()[0].cycle_started is None
 
 
@@ -326,10 +327,9 @@ def test_when_a_sleeping_worker_is_to_wake_is_told_and_nothing_of_one_that_waits
     cycles.hold.clear()
     try:
         schedule.replace([a_target("a", run_every=100.0), a_target("b", run_every=100.0)])
-        eventually(lambda: cycles.under_way and clock.waiting)
+        eventually(lambda: cycles.under_way)
         assert [state.wakes for state in schedule.workers()] == [None, 1050.0]
         clock.advance(50.0)
-        eventually(lambda: not clock.waiting)
         eventually(lambda: [state.wakes for state in schedule.workers()] == [None, None])
         cycles.hold.set()
         eventually(lambda: [state.wakes for state in schedule.workers()] == [1100.0, 1150.0])
@@ -339,7 +339,8 @@ def test_when_a_sleeping_worker_is_to_wake_is_told_and_nothing_of_one_that_waits
 
 
 def test_a_thousand_targets_all_get_their_turn(cycles):
-    """With one slot and far more work than it can do, no target is starved."""
+    """With one slot and far more work than it can do, no target is starved; nor does each take a thread."""
+    before = threading.active_count()
     schedule = Schedule(cycles.run, cycles.note, 1)
     schedule.replace([a_target(f"t{number}", run_every=0.1) for number in range(1000)])
     try:
@@ -347,6 +348,7 @@ def test_a_thousand_targets_all_get_their_turn(cycles):
             lambda: len(counts := Counter(name for name, _ in cycles.finished)) == 1000 and min(counts.values()) >= 3
         )
         assert cycles.most_at_once == 1
+        assert threading.active_count() == before + 2
     finally:
         assert schedule.stop(10.0)
 
