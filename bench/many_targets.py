@@ -98,7 +98,7 @@ def measure_fake(lab: Lab, targets: int, minutes: float) -> None:
     started = time.monotonic()
     with Monitor(folder, world, *options) as monitor:
         answering = time.monotonic() - started
-        while len(figures_of(monitor.get("/metrics")[1]).cycles) < targets:
+        while f"registry_monitor_targets {targets}.0" not in monitor.get("/metrics?name[]=registry_monitor_targets")[1]:
             time.sleep(0.05)
         print(f"answers after {answering:.2f} s, knows all targets after {time.monotonic() - started:.2f} s")
         time.sleep(minutes * 60)
