@@ -19,6 +19,7 @@ from lib.health import Health
 from lib.history import History
 from lib.instance import Instance
 from lib.log import setup_logging
+from lib.memory import give_back_what_is_free
 from lib.metrics import Metrics
 from lib.once import Narrator, Silence, exit_code, run_cycles, to_json
 from lib.options import Options, OptionsError
@@ -135,6 +136,7 @@ class Monitor:
 
         Given what reads the options. Raise MonitorError where the address can't be listened on.
         """
+        give_back_what_is_free()
         options = self._options
         health = Health(lambda: self._ask_docker(cycles, metrics), lambda: schedule.workers())  # noqa: PLW0108  it comes below
         metrics = Metrics(__version__, lambda: not health.faults, options.namespace)
