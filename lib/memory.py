@@ -1,7 +1,7 @@
 """Memory: what is free goes back to the system, so that a scrape of a thousand targets leaves no mark.
 
-glibc's malloc (mallopt(3)) gives every thread an arena of its own and, once a large piece was freed, takes the next ones
-from there: each of the short-lived threads that answer a scrape would keep its megabytes.
+glibc's malloc (mallopt(3)) gives every thread an arena of its own and, once a large piece was freed, takes the next
+ones from there: each of the short-lived threads that answer a scrape would keep its megabytes.
 """
 
 from __future__ import annotations
