@@ -10,6 +10,7 @@ addresses and its rules, whatever way the process that made it ends.
 from __future__ import annotations
 
 import ctypes
+import itertools
 import json
 import os
 import random
@@ -49,6 +50,9 @@ class Network:
         self._namespace = _in_thread(_new_namespace)
         host, inside = _free_pair()
         self.address = inside
+        # Each once, so that a port whose server is away for a while is there when it comes back. They lie below what the
+        # kernel gives to outgoing connections.
+        self._ports = itertools.count(10000)
         link = f"rm{uuid4().hex[:10]}"
         try:
             _run("ip", "link", "add", link, "type", "veth", "peer", "name", "lab0", "netns", str(self._path))
@@ -62,7 +66,8 @@ class Network:
             raise
 
     def listen(self, port: int = 0) -> socket.socket:
-        """Given a port (0: any free one), return a TCP socket that listens on it inside. Raise OSError."""
+        """Given a port (0: one that nobody has had), return a TCP socket that listens on it inside. Raise OSError."""
+        port = port or next(self._ports)
 
         def bound() -> socket.socket:
             return socket.create_server((self.address, port), backlog=64)
