@@ -50,7 +50,7 @@ class Network:
         self._namespace = _in_thread(_new_namespace)
         host, inside = _free_pair()
         self.address = inside
-        # Each once, so that a port whose server is away for a while is there when it comes back. They lie below what the
+        # Each once, so that a port whose server is away for a while is there when it is back. They lie below what the
         # kernel gives to outgoing connections.
         self._ports = itertools.count(10000)
         link = f"rm{uuid4().hex[:10]}"
