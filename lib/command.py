@@ -13,9 +13,11 @@ from __future__ import annotations
 import ctypes
 import gc
 import logging
+import mmap
 import os
 import shutil
 import signal
+import struct
 import threading
 import time
 from collections import deque
@@ -23,6 +25,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from traceback import walk_tb
 from typing import IO, Any, Protocol, cast
 
@@ -79,7 +82,7 @@ class Completed:
     Attributes:
         exit_code: what it exited with; minus the signal's number where a signal ended it.
         stdout, stderr: the last part of what it printed, decoded.
-        seconds: from spawn to exit.
+        seconds: from when the process became this program to its exit.
         ending: whether it ended by itself or was ended by us, and why.
     """
 
@@ -162,6 +165,7 @@ class _Running:
         self._stdout = _Tail()
         self._stderr = _Tail()
         self._timers: list[threading.Timer] = []
+        self._started = _Moment()
         self._is_over = False
         self._lock = threading.Lock()
 
@@ -170,7 +174,6 @@ class _Running:
         program, *arguments = self.command.argv
         path = _find(program, self.command.env)
         stdin = self.command.stdin
-        self._started = time.monotonic()
         try:
             with open(os.devnull, "rb") as empty:  # noqa: PTH123  a plain descriptor is all that is wanted
                 self._sh = sh.Command(path)(
@@ -184,7 +187,7 @@ class _Running:
                     _bg=True,
                     _bg_exc=False,
                     _new_session=True,
-                    _preexec_fn=_die_with_monitor,
+                    _preexec_fn=partial(_prepare_child, self._started),
                     _tty_out=False,
                     _no_pipe=True,
                     _no_out=True,
@@ -209,7 +212,7 @@ class _Running:
         # Where one of those was quicker to reap, this moment is that one.
         with suppress(ChildProcessError):
             os.waitid(os.P_PID, self._sh.pid, os.WEXITED | os.WNOWAIT)
-        seconds = time.monotonic() - self._started
+        seconds = time.monotonic() - self._started.read()
         # Nothing that it started outlives it, nor keeps its output open, for whose end `sh` would wait.
         self._signal(signal.SIGKILL, is_over=True)
         for timer in self._timers:
@@ -248,6 +251,22 @@ class _Running:
 _EVERY_CODE = tuple(range(-255, 256))
 
 
+class _Moment:
+    """A moment that a child notes and its parent reads: memory that both share."""
+
+    def __init__(self) -> None:
+        self._shared = mmap.mmap(-1, 8)
+
+    def note(self) -> None:
+        """Note this moment."""
+        struct.pack_into("d", self._shared, 0, time.monotonic())
+
+    def read(self) -> float:
+        """Return it, by the monotonic clock."""
+        (moment,) = struct.unpack_from("d", self._shared)
+        return float(moment)
+
+
 class _Tail:
     """The last part of what a process prints: a file to `sh`."""
 
@@ -263,6 +282,12 @@ class _Tail:
 
     def __str__(self) -> str:
         return b"".join(self._chunks)[-TAIL_BYTES:].decode(errors="replace")
+
+
+def _prepare_child(started: _Moment) -> None:
+    """Called in the child, as the last thing before it becomes the program: up to here, `sh` has taken 3 ms."""
+    _die_with_monitor()
+    started.note()
 
 
 def _die_with_monitor() -> None:
