@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -35,6 +36,8 @@ def main(argv: Sequence[str], env: Mapping[str, str]) -> int:
     # Imported only now, so that the above is answered at once.
     from lib.monitor import Monitor, MonitorError  # noqa: PLC0415
 
+    # A monitor goes on where nobody reads what it prints.
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     try:
         monitor = Monitor(options, env)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -46,4 +49,9 @@ def main(argv: Sequence[str], env: Mapping[str, str]) -> int:
 
 
 if __name__ == "__main__":
+    # What only prints ends when its reader does, as behind `| head`, and never fails at a sign that can't be shown.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(main(sys.argv[1:], os.environ))

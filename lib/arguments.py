@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
+from lib.help import print_help
 from lib.layer import Layer, read_value
-from lib.option_table import BY_NAME, ENVIRONMENT_PREFIX, GROUPS, SWITCH, Option, environment_name, nearest
+from lib.option_table import BY_NAME, ENVIRONMENT_PREFIX, OPTIONS, SWITCH, Option, environment_name, nearest
 from lib.quantity import is_boolean
 from lib.quoting import quoted
 
@@ -30,19 +30,6 @@ _DROPPED = "--"
 #: What Kubernetes puts into every container where a service is called registry-monitor, or registry-monitor-something.
 _SERVICE_LINK = re.compile(
     r"(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_[A-Z]+(?:_(?:PROTO|PORT|ADDR))?)?)"
-)
-
-_HELP_WIDTH = 80
-_USAGE = "registry-monitor [-option[=value] ...]"
-_DESCRIPTION = (
-    "Does what a registry's users do, every few minutes, with the docker CLI: log in, pull, build, push, remove, pull "
-    "back. Says on HTTP whether it worked, how long it took, and what went wrong."
-)
-_EPILOG = (
-    "Each option takes one dash or two, and its value behind = or as the next word; a switch is true without one. Each "
-    f"is also read from the environment ({environment_name('run-test-every')} for run-test-every) and, by its name, "
-    "from the file. The command line has precedence over the environment, the environment over the file. An empty "
-    "value counts as none. PROMETHEUS_NAMESPACE is put before the names of the metrics that monitor_... begins."
 )
 
 
@@ -68,7 +55,10 @@ def read_arguments(argv: Sequence[str], env: Mapping[str, str], faults: list[str
 
 
 def _flags(argv: Sequence[str], faults: list[str]) -> list[str]:
-    """Given the command line, return its options as `--name=value`, without those that have an empty value."""
+    """Given the command line, return its options as `--name=value`, without those that have an empty value.
+
+    Raise SystemExit(0), after the help was printed, where that is asked for.
+    """
     flags = []
     words = deque(enumerate(argv, start=1))
     while words:
@@ -80,7 +70,8 @@ def _flags(argv: Sequence[str], faults: list[str]) -> list[str]:
             continue
         name, value = match.groups()
         if name in _HELP_FLAGS:
-            return ["--help"]
+            print_help()
+            raise SystemExit(0)
         option = BY_NAME.get(name)
         following = words[0][1] if words else None
         if value is None and following is not None and _is_value(following, option):
@@ -140,26 +131,7 @@ def _parser() -> configargparse.ArgumentParser:
     # Imported here: one that only wants to know what an option is called needs no parser.
     import configargparse  # noqa: PLC0415
 
-    parser = configargparse.ArgumentParser(
-        usage=_USAGE,
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=partial(configargparse.HelpFormatter, width=_HELP_WIDTH, max_help_position=30),
-        argument_default=configargparse.SUPPRESS,
-        allow_abbrev=False,
-        add_env_var_help=False,
-        add_config_file_help=False,
-    )
-    for group in GROUPS:
-        listed = parser.add_argument_group(group.title)
-        for option in group.options:
-            is_plain = option.metavar == SWITCH or option.default is None
-            default = "" if is_plain else f" (default: {option.default})"
-            listed.add_argument(
-                f"--{option.name}",
-                dest=option.name,
-                metavar=option.metavar,
-                env_var=environment_name(option.name),
-                help=(option.help + default).replace("%", "%%"),
-            )
+    parser = configargparse.ArgumentParser(add_help=False, argument_default=configargparse.SUPPRESS, allow_abbrev=False)
+    for option in OPTIONS:
+        parser.add_argument(f"--{option.name}", dest=option.name, env_var=environment_name(option.name))
     return parser

@@ -21,7 +21,7 @@ from lib.instance import Instance
 from lib.log import setup_logging
 from lib.memory import give_back_what_is_free
 from lib.metrics import Metrics
-from lib.once import Narrator, Silence, exit_code, run_cycles, to_json
+from lib.once import JsonWriter, Narrator, Teller, can_be_drawn_on, exit_code, run_cycles
 from lib.options import Options, OptionsError
 from lib.result import Cycle
 from lib.service import Service, Systemd, sentence
@@ -91,13 +91,14 @@ class Monitor:
             raise MonitorError(str(error)) from None
         self._history = History(self._instance.name, store=self._store)
         self._systemd = Systemd(env)
+        self._term = env.get("TERM", "")
 
     def run_once(self) -> int:
         """Run one cycle of every target, print what came of them, and return the exit code."""
         options = self._options
-        observer = Narrator(sys.stdout, options.targets) if options.output is Output.TEXT else Silence()
+        teller = self._teller()
         self._history.replace(options.targets)
-        cycles = self._cycles(observer, is_only=True)
+        cycles = self._cycles(teller, is_only=True)
 
         def run_cycle(target: Target) -> Cycle:
             cycle = cycles(target)
@@ -107,28 +108,28 @@ class Monitor:
 
         def run() -> None:
             try:
-                self.signals.put(run_cycles(run_cycle, options.targets, options.concurrency, observer.cycle_finished))
+                self.signals.put(run_cycles(run_cycle, options.targets, options.concurrency, teller.cycle_finished))
             except Stopped:
                 return
             except Exception as error:  # noqa: BLE001  it is raised where somebody waits for it
                 self.signals.put(error)
 
         worker = Thread(target=run, name="once", daemon=True)
-        worker.start()
         try:
-            finished = self._next_signal()
-            while finished is signal.SIGHUP:
+            with teller:
+                worker.start()
                 finished = self._next_signal()
-            if isinstance(finished, signal.Signals):
-                self._runner.stop()
-                worker.join(STOP_SECONDS)
-                return _BY_SIGNAL + finished
-            if isinstance(finished, Exception):
-                raise finished
+                while finished is signal.SIGHUP:
+                    finished = self._next_signal()
+                if isinstance(finished, signal.Signals):
+                    self._runner.stop()
+                    worker.join(STOP_SECONDS)
+                    return _BY_SIGNAL + finished
+                if isinstance(finished, Exception):
+                    raise finished
+                teller.all_finished(finished)
         finally:
             self._close()
-        if options.output is Output.JSON:
-            sys.stdout.write(f"{to_json(finished)}\n")
         return exit_code(finished)
 
     def serve(self, read_options: Callable[[], Options]) -> int:
@@ -182,6 +183,16 @@ class Monitor:
         web.close()
         self._close()
         return 0
+
+    def _teller(self) -> Teller:
+        """Return who tells people of the cycles of `once`, as they asked for it."""
+        if self._options.output is Output.JSON:
+            return JsonWriter(sys.stdout)
+        if not can_be_drawn_on(sys.stdout, self._term):
+            return Narrator(sys.stdout, self._options.targets)
+        from lib.terminal import Terminal, console_on  # noqa: PLC0415  with rich, which nobody else needs
+
+        return Terminal(console_on(sys.stdout), self._options.targets)
 
     def _cycles(self, observer: Observer, *, is_only: bool = False) -> Cycles:
         return Cycles(

@@ -79,13 +79,17 @@ class Group:
 # An entry takes two lines: what it is, and what it means.
 # fmt: off
 GROUPS = (
-    Group("where, and as whom (per target)", per_target=True, options=(
+    Group("what to test (per target)", per_target=True, options=(
         Option("repository", "NAME", None, parse_repository,
             "full name of the repository, as in quay.io/some/repository"),
         Option("tag", "TAG", "latest", parse_tag,
             "tag that is pushed and pulled"),
-        Option("registry-host", "HOST", None, parse_host,
-            "host to log in to: the repository's, and no other"),
+        Option("overwrite", SWITCH, "false", parse_boolean,
+            "push over an image that no monitor made"),
+        Option("expect-private", SWITCH, "false", parse_boolean,
+            "try to pull the test image without credentials, and tell loudly if that works"),
+    )),
+    Group("login (per target)", per_target=True, options=(
         Option("username", "NAME", None, parse_username,
             "name to log in with"),
         Option("password", "PASSWORD", None, parse_password,
@@ -94,8 +98,10 @@ GROUPS = (
             "file that holds the password, read again at every cycle; may begin with $CREDENTIALS_DIRECTORY"),
         Option("docker-config", "FOLDER", None, parse_path,
             "in place of a login: Docker config folder with stored logins or credential helpers; never written"),
+        Option("registry-host", "HOST", None, parse_host,
+            "host to log in to: the repository's, and no other"),
     )),
-    Group("the test image (per target)", per_target=True, options=(
+    Group("base image (per target)", per_target=True, options=(
         Option("base-image", "IMAGE", None, parse_reference,
             "image to build on, with its tag or digest; instead of base-layer-id"),
         Option("public-base", SWITCH, "false", parse_boolean,
@@ -103,8 +109,8 @@ GROUPS = (
         Option("base-layer-id", "ID", None, parse_image_id,
             "ID of a local image, or digest of one in the repository, to build on; also spelled base-image-id",
             alias="base-image-id"),
-        Option("overwrite", SWITCH, "false", parse_boolean,
-            "push over an image that no monitor made"),
+    )),
+    Group("payload (per target)", per_target=True, options=(
         Option("payload-size", "SIZE", "1MiB", size_within(1, 4 * 1024**3),
             "random bytes in the pushed image, 1B to 4GiB"),
         Option("payload-layers", "N", "1", count_within(1, 100),
@@ -112,7 +118,7 @@ GROUPS = (
         Option("builder", "BUILDER", "auto", one_of(Builder),
             "auto (the classic builder where the docker CLI still has it), classic or buildkit"),
     )),
-    Group("when, and for how long (per target)", per_target=True, options=(
+    Group("schedule and deadlines (per target)", per_target=True, options=(
         Option("run-test-every", "DURATION", "2m", duration_within(0.1, _DAY),
             "from the start of one cycle to the start of the next, 100ms to 24h"),
         Option("retry-every", "DURATION", "30s", duration_within(0.1, _DAY),
@@ -123,28 +129,28 @@ GROUPS = (
             "deadline of the whole cycle, 100ms to 1h; a step gets what is left of it, if less"),
         Option("propagation-timeout", "DURATION", "0s", duration_within(0, _HOUR),
             "how long after a push the tag may still show the image before, 0s to 1h"),
-        Option("expect-private", SWITCH, "false", parse_boolean,
-            "try to pull the test image without credentials, and tell loudly if that works"),
         Option("expect-private-every", "DURATION", "1h", duration_within(0.1, 7 * _DAY),
-            "how often that is tried, 100ms to 168h"),
+            "how often expect-private is tried, 100ms to 168h"),
     )),
-    Group("the monitor itself", per_target=False, options=(
-        Option("config", "FILE", None, parse_path,
-            "YAML file: the options by name, and `targets:` where there is more than one", in_file=False),
+    Group("HTTP and log", per_target=False, options=(
         Option("listen", "ADDRESS", ":8000", parse_address,
             "where HTTP is served: :8000, 127.0.0.1:8000 or [::1]:8000"),
+        Option("web-config", "FILE", None, parse_path,
+            "Prometheus' web configuration file, for TLS and basic authentication"),
         Option("loglevel", "LEVEL", "info", parse_log_level,
             "least severe events to log: debug, info, warn, error, fatal or panic"),
         Option("log-format", "FORMAT", "text", one_of(LogFormat),
             "text (key=value) or json, one line an event, to standard error"),
+    )),
+    Group("running", per_target=False, options=(
+        Option("config", "FILE", None, parse_path,
+            "YAML file: the options by name, and `targets:` where there is more than one", in_file=False),
         Option("concurrency", "N", "4", count_within(1, 1000),
             "cycles under way at the same time, 1 to 1000"),
         Option("state-dir", "FOLDER", None, parse_path,
             "where the history is kept (default: $STATE_DIRECTORY; without it, in memory)"),
         Option("docker", "PROGRAM", "docker", parse_program,
             "the docker CLI to run"),
-        Option("web-config", "FILE", None, parse_path,
-            "Prometheus' web configuration file, for TLS and basic authentication"),
     )),
     Group("instead of monitoring", per_target=False, options=(
         Option("once", SWITCH, "false", parse_boolean,

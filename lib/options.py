@@ -163,7 +163,10 @@ def _namespace(env: Mapping[str, str], faults: list[str]) -> str:
 
 
 def describe(options: Options) -> str:
-    """Given options, return what would run, for people to read: a block for the monitor, one a target, no secret."""
+    """Given options, return what would run, for people to read and without a secret.
+
+    A sentence, a block for the monitor, one for what all targets have in common, and one a target.
+    """
     host = f"[{options.listen_host}]" if ":" in options.listen_host else options.listen_host
     monitor = {
         "config": options.config,
@@ -175,19 +178,33 @@ def describe(options: Options) -> str:
         "docker": options.docker,
         "web-config": options.web_config,
     }
-    blocks = [_block("monitor", monitor)]
-    blocks += [_block(f"target {target.name}", _described(target)) for target in options.targets]
+    targets = {target.name: _described(target) for target in options.targets}
+    common = _common(list(targets.values()))
+    count = "1 target" if len(targets) == 1 else f"{len(targets)} targets"
+    blocks = [f"No fault was found. {count} would be tested:", _block("monitor", monitor)]
+    if common:
+        blocks.append(_block("every target", common))
+    for name, values in targets.items():
+        own = {key: value for key, value in values.items() if key not in common}
+        blocks.append(_block(f"target {name}", own))
     return "\n\n".join(blocks)
+
+
+def _common(targets: Sequence[Mapping[str, object]]) -> dict[str, object]:
+    """Given the values of each target by name, return those that are the same for all of several."""
+    first, *others = targets
+    return {key: value for key, value in first.items() if others and all(other[key] == value for other in others)}
 
 
 def _described(target: Target) -> dict[str, object]:
     """Given a target, return its values by the names of their options."""
     credentials = target.credentials
     password = credentials.password if credentials else None
+    no_login = None if target.docker_config else "none: without a login"
     return {
         "repository": target.reference.repository,
         "tag": target.reference.tag,
-        "username": credentials.username if credentials else None,
+        "username": credentials.username if credentials else no_login,
         "password": password if isinstance(password, Secret) else None,
         "password-file": password if isinstance(password, Path) else None,
         "docker-config": target.docker_config,

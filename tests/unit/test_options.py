@@ -1,5 +1,6 @@
 """Options from command line, environment and file: the original's ways, precedence, targets, faults, and no secrets."""
 
+import shlex
 import subprocess
 import sys
 from dataclasses import FrozenInstanceError
@@ -377,20 +378,34 @@ targets:
 # What is printed.
 
 
-def test_the_help_shows_every_option_in_80_columns(capsys):
+@pytest.mark.parametrize(("screen", "width"), [("10", 48), ("60", 60), ("80", 80), ("120", 100)])
+def test_the_help_shows_every_option_within_the_screen(screen, width, monkeypatch, capsys):
+    """Beside its default, in lines as long as the screen is wide; no longer than the longest word, nor than is read."""
+    monkeypatch.setenv("COLUMNS", screen)
     for flag in ("-h", "-help", "--help"):
         with pytest.raises(SystemExit) as raised:
             parse_options(["-nonsense", flag], {})
         assert raised.value.code == 0
     text = capsys.readouterr().out
 
-    assert max(map(len, text.splitlines())) <= 80
+    assert width - 8 <= max(map(len, text.splitlines())) <= width
     assert all(f"\n  --{option.name}" in text for option in OPTIONS)
-    assert all(
-        f"(default: {option.default})" in " ".join(text.split())
-        for option in OPTIONS
-        if option.default and option.metavar
-    )
+    words = " ".join(text.split())
+    assert all(f" {option.help}" in words for option in OPTIONS)
+    assert all(f"(default: {option.default})" in text for option in OPTIONS if option.default)
+
+
+def test_the_help_ends_in_examples_that_can_be_copied(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "40")
+    with pytest.raises(SystemExit):
+        parse_options(["-help"], {})
+    text = capsys.readouterr().out
+
+    examples = text[text.index("examples:") :].replace("\\\n", "").splitlines()
+    commands = [shlex.split(line) for line in examples if line.startswith("  monitor.py")]
+    known = {f"-{name}" for name in BY_NAME}
+    assert len(commands) == 3
+    assert all({word.partition("=")[0] for word in command[1:]} <= known for command in commands)
 
 
 def test_the_version_asks_for_nothing_else():
@@ -404,15 +419,35 @@ def test_the_version_asks_for_nothing_else():
 def test_what_would_run_is_described_without_secrets(file):
     text = describe(parse_options([f"-config={file(TWO)}", "-listen=[::1]:80", "-payload-size=3KiB"], {}))
 
-    monitor, quay, hub = text.split("\n\n")
+    told, monitor, every, quay, hub = text.split("\n\n")
+    assert told == "No fault was found. 2 targets would be tested:"
     assert "  listen       [::1]:80\n" in monitor
-    assert quay.startswith("target quay\n  repository            quay.io/acme/canary\n")
-    assert "  password              <secret>\n" in quay
-    assert "  run-test-every        10m\n" in quay
-    assert "  payload-size          3KiB\n" in hub
-    assert "password" not in hub
-    assert {line.split()[0] for line in quay.splitlines()[1:]} <= PER_TARGET
+    assert every.startswith("every target\n  tag                   latest\n")
+    assert "  payload-size          3KiB\n" in every
+    assert quay == (
+        "target quay\n"
+        "  repository      quay.io/acme/canary\n"
+        "  username        u\n"
+        "  password        <secret>\n"
+        "  run-test-every  10m"
+    )
+    assert hub == (
+        "target hub\n"
+        "  repository      docker.io/acme/canary\n"
+        "  username        none: without a login\n"
+        "  run-test-every  2m"
+    )
+    assert {line.split()[0] for line in every.splitlines()[1:]} <= PER_TARGET
     assert "own" not in text
+
+
+def test_one_target_is_described_whole():
+    text = describe(parse_options([REPOSITORY], {}))
+
+    told, _, target = text.split("\n\n")
+    assert told == "No fault was found. 1 target would be tested:"
+    assert target.startswith("target quay.io/acme/canary\n  repository            quay.io/acme/canary\n")
+    assert "  expect-private-every  1h" in target
 
 
 def test_importing_the_options_loads_neither_yaml_nor_a_parser():
