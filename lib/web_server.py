@@ -72,14 +72,16 @@ class Server(ThreadingWSGIServer):
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Given a connection and its address, answer it."""
+        # Who was accepted in the moment before this server took the other's place is a bare socket.
+        connection = request if isinstance(request, Connection) else self.connections.add(request)
         try:
-            request.rules = self.access.rules()
-            self._answer(request, client_address)
+            connection.rules = self.access.rules()
+            self._answer(connection, client_address)
         except Exception as error:  # noqa: BLE001  a client may break whatever it likes
             _log.debug("a connection broke or timed out", extra={"error": type(error).__name__})
         finally:
-            request.say_goodbye()
-            self.connections.remove(request)
+            connection.say_goodbye()
+            self.connections.remove(connection)
 
     def _answer(self, connection: Connection, address: Any) -> None:
         rules = connection.rules

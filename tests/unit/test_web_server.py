@@ -155,6 +155,17 @@ def test_without_threads_a_client_is_sent_away_and_the_next_one_answered(monkeyp
     assert capfd.readouterr().err == ""
 
 
+def test_who_came_just_before_the_server_was_ours_is_answered_too():
+    """A connection that prometheus_client's server had accepted when ours took its place is like any other."""
+    with served() as web:
+        client, accepted = socket.socketpair()
+        with client:
+            client.sendall(METRICS)
+            web._server.process_request_thread(accepted, ("127.0.0.1", 0))
+            assert client.recv(64).startswith(b"HTTP/1.0 200 ")
+        assert len(web._server.connections) == 0
+
+
 def no_thread(_):
     raise RuntimeError("can't start new thread")
 

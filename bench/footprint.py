@@ -1,0 +1,171 @@
+"""Footprint: what a monitor takes of its host at a moment, and whether that stays the same over many cycles."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import TypeVar
+
+from lab.daemon import LabError
+from lab.engine import Engine
+from lab.snapshot import take_snapshot
+
+_KIB = 1024
+_STRETCHES = 20
+_TRIES = 10
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """What a monitor takes at a moment.
+
+    Attributes:
+        memory_kib, threads, open_files, children: of its process.
+        temporary_files: files and folders in its folder for temporary files.
+        state_kib: of its state-dir.
+        images, containers, volumes, build_records: that its engine shows.
+        layers: folders of the engine's layer store.
+        engine_files, engine_kib: all that the engine keeps.
+    """
+
+    memory_kib: float
+    threads: float
+    open_files: float
+    children: float
+    temporary_files: float
+    state_kib: float
+    images: float
+    containers: float
+    volumes: float
+    build_records: float
+    layers: float
+    engine_files: float
+    engine_kib: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A footprint, and when it was taken.
+
+    Attributes:
+        cycles: finished by then, of all targets.
+        seconds: since the beginning.
+        footprint: what it was.
+    """
+
+    cycles: float
+    seconds: float
+    footprint: Footprint
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One number of a footprint, and how far it may grow.
+
+    Attributes:
+        name: the attribute.
+        title: what it is called.
+        bound: how much it may grow in 1,000 cycles.
+        because: why that much, and no more.
+    """
+
+    name: str
+    title: str
+    bound: float
+    because: str
+
+    def of(self, sample: Sample) -> float:
+        """Given a sample, return what it was there."""
+        value: float = getattr(sample.footprint, self.name)
+        return value
+
+    def growth(self, samples: Sequence[Sample]) -> float:
+        """Given samples in their order, return by how much it grew in 1,000 cycles.
+
+        Of each stretch of samples the least counts, which is without the cycles that were under way. The growth is
+        Theil and Sen's slope, the median over all pairs: no peak moves it.
+        """
+        length = max(1, len(samples) // _STRETCHES)
+        stretches = (samples[start : start + length] for start in range(0, len(samples), length))
+        points = [(least.cycles, self.of(least)) for least in (min(stretch, key=self.of) for stretch in stretches)]
+        slopes = [
+            (last - first) / (end - start) for (start, first), (end, last) in combinations(points, 2) if end > start
+        ]
+        return 1000 * statistics.median(slopes)
+
+    def is_flat(self, samples: Sequence[Sample]) -> bool:
+        """Given samples, return whether it grew no more than it may."""
+        return self.growth(samples) <= self.bound
+
+
+_WHOLE = "less than one in 2,000 cycles: one that stays shows as a slope of its own"
+
+#: Every number, in the order of a reader's interest.
+FIGURES = (
+    Figure("memory_kib", "memory (RSS), KiB", 1000, "1 KiB a cycle; the history is full by then, but for slow targets"),
+    Figure("threads", "threads", 0.5, _WHOLE),
+    Figure("open_files", "open files", 0.5, _WHOLE),
+    Figure("children", "child processes", 0.5, _WHOLE),
+    Figure("temporary_files", "temporary files and folders", 0.5, _WHOLE),
+    Figure("state_kib", "state-dir, KiB", 3000, "3 KiB a failed cycle, of which 1,000 a target are kept"),
+    Figure("images", "images", 0.5, _WHOLE),
+    Figure("containers", "containers", 0.5, _WHOLE),
+    Figure("volumes", "volumes", 0.5, _WHOLE),
+    Figure("build_records", "records of the build cache", 0.5, _WHOLE),
+    Figure("layers", "folders of layers", 0.5, _WHOLE),
+    Figure("engine_files", "the engine's files", 2, "of its own bookkeeping; a layer that stays is five and more"),
+    Figure("engine_kib", "the engine's disk, KiB", 64, "one payload in 1,000 cycles"),
+)
+
+
+def take_footprint(pid: int, temporary: Path, state: Path, engine: Engine) -> Footprint:
+    """Given a monitor's process, its folders, and its engine, which has to answer, return its footprint now.
+
+    Raise OSError where the process is gone, LabError where the engine does not answer.
+    """
+    process = Path(f"/proc/{pid}")
+    memory = re.search(r"^VmRSS:\s+(\d+) kB$", (process / "status").read_text(encoding="ascii"), re.MULTILINE)
+    snapshot = _patiently(lambda: take_snapshot(engine))
+    return Footprint(
+        memory_kib=float(memory[1]) if memory else 0.0,
+        threads=_count(process / "task"),
+        open_files=_count(process / "fd"),
+        children=sum(_children(task) for task in (process / "task").iterdir()),
+        temporary_files=sum(1 for _ in temporary.rglob("*")),
+        state_kib=sum(file.stat().st_size for file in state.iterdir()) / _KIB,
+        images=len(snapshot.images),
+        containers=len(snapshot.containers),
+        volumes=len(snapshot.volumes),
+        build_records=len(snapshot.build_cache),
+        layers=_count(engine.data / "overlay2"),
+        engine_files=snapshot.data_files,
+        engine_kib=snapshot.data_bytes / _KIB,
+    )
+
+
+def _patiently(ask: Callable[[], _T]) -> _T:
+    """Given a question to an engine at work, ask until it is answered: docker trips over images that go meanwhile.
+
+    Raise LabError where that does not come about.
+    """
+    for _ in range(_TRIES - 1):
+        with suppress(LabError):
+            return ask()
+    return ask()
+
+
+def _count(folder: Path) -> int:
+    return sum(1 for _ in folder.iterdir())
+
+
+def _children(task: Path) -> int:
+    with suppress(OSError):  # the thread has just ended
+        return len((task / "children").read_text(encoding="ascii").split())
+    return 0

@@ -1,0 +1,189 @@
+"""The soak: many real cycles with failures of every kind among them, and whether anything grows with their number.
+
+    python -m bench.soak --cycles 2000 --document docs/soak.md
+
+It needs root. It writes the document and, beside it, the plot (.svg), and ends with 1 where anything is not as it
+should be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import fields
+from itertools import cycle
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from bench.counts import Counts, Watch
+from bench.footprint import Sample, take_footprint
+from bench.soak_report import Soak, describe_machine, plot, report
+from bench.strikes import Field, Strike, Victim
+from bench.surroundings import Surroundings
+from lab.folder import processes
+from lab.monitor import Monitor
+from lab.session import Lab
+from lab.snapshot import Snapshot, take_snapshot
+from lib.reason import Verdict
+from tests.lab.ground import Ground
+
+_SAMPLE_SECONDS = 2.0
+_PATIENCE_SECONDS = 120.0
+#: All targets can have a cycle under way: one of them waits for docker most of the time.
+_COMMON = {
+    "concurrency": 8,
+    "run-test-every": "100ms",
+    "retry-every": "100ms",
+    "step-timeout": "4s",
+    "cycle-timeout": "30s",
+    "payload-size": "64KiB",
+}
+
+
+def soak(ground: Ground, cycles: int, *, each: int, outages: int, retrying: bool) -> Soak:
+    """Run a monitor while its targets are struck again and again, and return what came of it.
+
+    Given a ground, how many cycles there have to be at least, of all targets, and failures for each reason, how often
+    the engine is struck meanwhile, and whether one target is struck by what docker takes a minute to tell. Raise
+    LabError where a strike does not show as it has to, or the target is not up after it.
+    """
+    with ExitStack() as stack:
+        engine = stack.enter_context(ground.sick_engine())
+        field = Field(ground, engine, stack, retrying=retrying)
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="soak-", dir=ground.folder)))
+        temporary, state = folder / "temporary", folder / "state"
+        temporary.mkdir()
+        before = take_snapshot(engine)
+        surroundings = Surroundings.with_temporary_folder(engine, temporary)
+        options = (f"-config={_configure(folder, field.victims)}", f"-docker={field.cli}", f"-state-dir={state}")
+        begun = time.monotonic()
+        with Monitor(folder, surroundings, *options) as monitor:
+            watch = Watch(monitor)
+            samples = []
+            with _struck(field, watch) as is_well:
+                for done in _until(cycles, each, watch, field, outages):
+                    is_well()
+                    footprint = take_footprint(monitor.pid, temporary, state, engine)
+                    samples.append(Sample(done, time.monotonic() - begun, footprint))
+            counts = _recovered(field, Watch(monitor))
+            seconds = time.monotonic() - begun
+            asked = time.monotonic()
+            exit_code = monitor.stop()
+            stop_seconds = time.monotonic() - asked
+        left = [f"process {pid}" for pid in processes(temporary)]
+        left += [f"file {path.relative_to(folder)}" for path in temporary.rglob("*")]
+        left += _differences(before, take_snapshot(engine))
+        log = monitor.log.read_text(encoding="utf-8")
+    return Soak(cycles, tuple(samples), counts, field.reasons, tuple(left), seconds, exit_code, stop_seconds, log)
+
+
+def _configure(folder: Path, victims: Sequence[Victim]) -> Path:
+    """Given a folder and the targets, write a configuration there, and return its path."""
+    file = folder / "config.yml"
+    configuration = _COMMON | {"targets": [victim.configuration() for victim in victims]}
+    file.write_text(json.dumps(configuration), encoding="utf-8")  # JSON is YAML
+    return file
+
+
+@contextmanager
+def _struck(field: Field, watch: Watch) -> Iterator[Callable[[], None]]:
+    """Strike each target again and again, all side by side. Give what raises LabError where one is not well."""
+    with ThreadPoolExecutor(len(field.victims)) as pool:
+        strikers = [pool.submit(_strike_in_turn, victim, watch) for victim in field.victims]
+
+        def is_well() -> None:
+            for striker in strikers:
+                if striker.done():
+                    striker.result()
+
+        try:
+            yield is_well
+        finally:
+            watch.over.set()
+    is_well()
+
+
+def _strike_in_turn(victim: Victim, watch: Watch) -> None:
+    """Let each strike show, and the target recover, one after the other, until all is over."""
+    for strike in cycle(victim.strikes):
+        watch.await_more(_ups(victim), victim.patience_seconds, f"{victim.name} to be up")
+        if watch.over.is_set():
+            return
+        with strike.fault(victim.rig):
+            watch.await_more(_failures(strike, victim), victim.patience_seconds, f"{victim.name}: {strike.reason}")
+
+
+def _until(cycles: int, each: int, watch: Watch, field: Field, outages: int) -> Iterator[int]:
+    """Give the number of finished cycles now and then, until there are enough; strike the engine in between."""
+
+    def is_enough(counts: Counts) -> bool:
+        return counts.finished >= cycles and all(counts.of_reason(reason) >= each for reason in field.reasons)
+
+    interval = cycles / (outages + 1)
+    next_due = interval
+    strikes = cycle(field.engine_strikes)
+    while not is_enough(counts := watch.counts()):
+        yield counts.finished
+        if counts.finished >= next_due:
+            next_due += interval
+            strike = next(strikes)
+            with field.engine_lock, strike.fault(field.victims[0].rig):
+                watch.await_more(_failures(strike), _PATIENCE_SECONDS, f"{strike.reason} after a strike at the engine")
+        watch.over.wait(_SAMPLE_SECONDS)
+
+
+def _recovered(field: Field, watch: Watch) -> Counts:
+    """Wait until each target is up, with nothing that strikes it, and return what was counted by then."""
+    for victim in field.victims:
+        watch.await_more(_ups(victim), victim.patience_seconds, f"{victim.name} to be up at the end")
+    return watch.counts()
+
+
+def _ups(victim: Victim) -> Callable[[Counts], int]:
+    return lambda counts: counts.cycles[victim.name, Verdict.UP]
+
+
+def _failures(strike: Strike, victim: Victim | None = None) -> Callable[[Counts], int]:
+    """Given a strike, and at whom (None: at all), return what counts the failures that it brings about."""
+    if victim is None:
+        return lambda counts: counts.of_reason(strike.reason)
+    return lambda counts: counts.failures[victim.name, strike.reason]
+
+
+def _differences(before: Snapshot, after: Snapshot) -> list[str]:
+    """Given what an engine held, and holds, return what became other."""
+    names = [attribute.name for attribute in fields(Snapshot) if attribute.compare]
+    return [f"{name}: {item}" for name in names for item in sorted(getattr(before, name) ^ getattr(after, name))]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Given the command line, run a soak, write what came of it, and return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cycles", type=int, default=2000)
+    parser.add_argument("--each", type=int, default=5, help="failures for each reason, at least")
+    parser.add_argument("--outages", type=int, default=24, help="how often the engine is struck")
+    parser.add_argument(
+        "--document", type=Path, required=True, help="where to write the report; the plot goes beside it"
+    )
+    asked = parser.parse_args(arguments)
+    logging.disable()  # the lab's own words about what it breaks
+    with Lab() as lab:
+        ground = Ground(lab)
+        came = soak(ground, asked.cycles, each=asked.each, outages=asked.outages, retrying=True)
+        machine = describe_machine(ground.calm)
+    picture = asked.document.with_suffix(".svg")
+    asked.document.write_text(report(came, machine, picture.name), encoding="utf-8")
+    plot(came.samples, picture)
+    faults = came.faults()
+    sys.stderr.writelines(f"{fault}\n" for fault in faults)
+    return int(bool(faults))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

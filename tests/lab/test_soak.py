@@ -1,0 +1,101 @@
+"""The soak and the kills in short: a gross leak shows in a minute."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from bench.footprint import FIGURES, Figure, Footprint, Sample
+from bench.kills import Killing
+from bench.soak import soak
+from lib.reason import Reason
+
+CYCLES = 100
+KILLS = 6
+#: In the second half of a short soak: of memory, as the history still fills up; and of what is counted, where a leak in
+#: every tenth cycle would show, and the few cycles under way do not.
+MOST_GROWTH_KIB = 8 * 1024
+MOST_GROWTH = 4
+
+# The soak itself takes about a minute, on a machine that does nothing else.
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def short(ground):
+    """What came of a short soak."""
+    return soak(ground, CYCLES, each=1, outages=3, retrying=False)
+
+
+def growth(samples, name):
+    """Return by how much the least of a number grew from the first to the second half of samples."""
+    figures = [getattr(sample.footprint, name) for sample in samples]
+    half = len(figures) // 2
+    return min(figures[half:]) - min(figures[:half])
+
+
+def test_every_reason_is_met(short):
+    """A soak ends when each failure has been counted, and every target is up without: there is one for each reason."""
+    assert set(Reason) - set(short.reasons) == {Reason.REFERENCE}, "it is refused before anything runs"
+    assert short.counts.cycles["healthy", "up"] > 10
+
+
+def test_nothing_is_left_when_it_has_ended(short):
+    """No process, no temporary file; and the engine holds just what it held before."""
+    assert short.left == ()
+    assert (short.exit_code, "Traceback" in short.log) == (0, False)
+    assert short.stop_seconds < 10
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["threads", "open_files", "children", "temporary_files", "images", "containers", "volumes", "build_records"],
+)
+def test_what_is_counted_does_not_grow(short, name):
+    """There is hardly more of it later than there was earlier."""
+    assert growth(short.settled, name) <= MOST_GROWTH
+
+
+def test_memory_does_not_grow_much(short):
+    """Far below a leak of a whole output or image a cycle."""
+    assert growth(short.settled, "memory_kib") < MOST_GROWTH_KIB
+
+
+def test_after_kills_at_random_moments_the_next_start_removes_what_was_left(session_lab, engine):
+    """Killed in its life and at its start, and asked to end in between: engine, folders and history are whole."""
+    toll = Killing(session_lab, engine, session_lab.folder / f"kills-{os.urandom(4).hex()}").run(KILLS)
+
+    assert toll.faults == []
+    assert toll.killed["in its life"]
+    assert toll.left["folders"]
+
+
+# How growth is judged.
+
+
+def series(*numbers):
+    """Return samples, ten cycles apart, with so many threads each."""
+    others = dict.fromkeys(Footprint.__dataclass_fields__, 0.0)
+    return [Sample(at * 10, at, Footprint(**others | {"threads": number})) for at, number in enumerate(numbers)]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "flat"),
+    [
+        ([4, 4, 4, 4, 4, 4, 4, 4], True),
+        ([4, 5, 4, 90, 4, 5, 4, 5], True),
+        ([4, 4, 4, 4, 5, 5, 5, 5], False),
+        ([9, 8, 7, 6, 5, 4, 3, 2], True),
+    ],
+    ids=["still", "a peak", "one more", "less and less"],
+)
+def test_a_peak_is_no_growth_and_a_step_is(numbers, flat):
+    """What grows is told from what wavers."""
+    (threads,) = (figure for figure in FIGURES if figure.name == "threads")
+    assert threads.is_flat(series(*numbers)) is flat
+
+
+def test_growth_is_told_by_a_thousand_cycles():
+    """One more in ten cycles is a hundred more in a thousand."""
+    assert Figure("threads", "threads", 0.5, "").growth(series(1, 2, 3, 4)) == 100
