@@ -29,6 +29,7 @@ from lib.status import status_of
 from lib.steps import Observer, Observers
 from lib.store import StateInUse, Store
 from lib.target import Target
+from lib.under_way import UnderWay
 from lib.values import Output
 from lib.watch import Watch
 from lib.web import ListenError, Pages, start_web
@@ -141,11 +142,12 @@ class Monitor:
         options = self._options
         health = Health(lambda: self._ask_docker(cycles, metrics), lambda: schedule.workers())  # noqa: PLW0108  it comes below
         metrics = Metrics(__version__, lambda: not health.faults, options.namespace)
-        cycles = self._cycles(Observers(metrics, health))
+        under_way = UnderWay()
+        cycles = self._cycles(Observers(metrics, health, under_way))
         watch = Watch(cycles, self._history, metrics, options.concurrency)
         schedule = watch.schedule
         try:
-            pages = Pages(schedule.targets, self._history, health, metrics)
+            pages = Pages(schedule.targets, self._history, health, metrics, under_way)
             web = start_web((options.listen_host, options.listen_port), pages, options.web_config)
         except ListenError as error:
             self._close()

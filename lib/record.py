@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -70,8 +71,9 @@ class Hours:
 
     def total(self, first: int) -> tuple[int, int, int, float]:
         """Given the first hour, return the sums from it on: up, down, unknown, seconds covered."""
-        starts = [at for at in range(0, len(self._rows), self._COLUMNS) if self._rows[at] >= first]
-        up, down, unknown, covered = (sum(self._rows[at + column] for at in starts) for column in range(1, 5))
+        starts = range(0, len(self._rows), self._COLUMNS)
+        rows = self._rows[bisect_left(starts, first, key=self._rows.__getitem__) * self._COLUMNS :]
+        up, down, unknown, covered = (sum(rows[column :: self._COLUMNS]) for column in range(1, self._COLUMNS))
         return up, down, unknown, covered / 1000
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 import socket
@@ -16,12 +17,16 @@ from urllib.parse import parse_qs
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from prometheus_client import CollectorRegistry, make_wsgi_app, start_http_server
+from prometheus_client.exposition import gzip_accepted
 
 from lib.health import Health
 from lib.history import History
 from lib.metrics import Metrics
+from lib.page import Asked, Watched, render
+from lib.page_template import content_security_policy
 from lib.status import all_ok, status_of
 from lib.target import Target
+from lib.under_way import StepUnderWay
 from lib.web_access import Access
 from lib.web_config import WebConfigError
 from lib.web_connections import Connection, Connections
@@ -33,11 +38,12 @@ _log = logging.getLogger(__name__)
 #: Connections that may wait to be accepted.
 _BACKLOG = 1024
 
-_INDEX = """registry-monitor
-/status   whether the registries work; ?target=NAME for one of them, ?format=json
-/health   whether the monitor can judge; ?format=json
-/metrics  for Prometheus
-"""
+#: What the browser of a page lets it do, and tells others of it.
+_PAGE_HEADERS = (
+    ("Content-Type", "text/html; charset=utf-8"),
+    ("Content-Security-Policy", content_security_policy()),
+    ("Referrer-Policy", "no-referrer"),
+)
 
 Headers = list[tuple[str, str]]
 
@@ -91,16 +97,26 @@ class Pages:
         history: what happened.
         health: whether we can judge.
         metrics: the metrics.
+        under_way: returns the step that a target's cycle is in, by the target's name.
     """
 
     targets: Callable[[], tuple[Target, ...]]
     history: History
     health: Health
     metrics: Metrics
+    under_way: Callable[[str], StepUnderWay | None]
 
-    def show_index(self, _: Query) -> Answer:
-        """Name what there is."""
-        return _text(HTTPStatus.OK, _INDEX)
+    def show_page(self, query: Query) -> Answer:
+        """Show all of it to people: 404 if one target is asked for that there is not."""
+        statuses = status_of(self.targets(), self.history.standing)
+        asked = Asked.of(query.parameters)
+        watched = Watched(statuses, self.history, self.under_way, self.health.faults)
+        page = render(watched, asked, datetime.now(UTC))
+        headers, body = [*_PAGE_HEADERS], page.html.encode(errors="replace")
+        if gzip_accepted(query.accept_encoding):
+            headers.append(("Content-Encoding", "gzip"))
+            body = gzip.compress(body, compresslevel=1, mtime=0)
+        return Answer(HTTPStatus.OK if page.found else HTTPStatus.NOT_FOUND, headers, body)
 
     def show_status(self, query: Query) -> Answer:
         """Say whether the registries work: 200 if all of those that are asked for do, else 503."""
@@ -164,15 +180,15 @@ def start_web(listen: tuple[str, int], pages: Pages, web_config: Path | None = N
         raise ListenError(f"can't listen on {shown}: {error.strerror or error}") from None
     server.socket.listen(_BACKLOG)
     connections = Connections()
-    ours = Server.instead_of(server, access, connections)
-    ours.set_app(_router(pages, make_wsgi_app(pages.metrics.registry), connections))
-    return Web(ours)
+    # First, so that nobody who comes meanwhile meets a server without anything to read.
+    server.set_app(_router(pages, make_wsgi_app(pages.metrics.registry), connections))
+    return Web(Server.instead_of(server, access, connections))
 
 
 def _router(pages: Pages, library: WSGIApplication, connections: Connections) -> WSGIApplication:
     """Given what there is to read, prometheus_client's app, and all connections, return what answers all requests."""
     routes: dict[str, Callable[[Query], Answer]] = {
-        "/": pages.show_index,
+        "/": pages.show_page,
         "/status": pages.show_status,
         "/health": pages.show_health,
         "/metrics": pages.show_metrics,

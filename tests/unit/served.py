@@ -16,6 +16,7 @@ from examples import a_target
 from lib.health import Health
 from lib.history import History
 from lib.metrics import Metrics
+from lib.under_way import UnderWay
 from lib.web import Pages, Web, start_web
 
 # Each takes half a second, and no test has to wait for it.
@@ -34,7 +35,7 @@ def served(web_config: Path | None = None, targets: int = 1) -> Iterator[Web]:
     health.ask()
     metrics = Metrics("1.2.3", lambda: True)
     metrics.replace(every)
-    web = start_web(("127.0.0.1", 0), Pages(lambda: tuple(every), history, health, metrics), web_config)
+    web = start_web(("127.0.0.1", 0), Pages(lambda: tuple(every), history, health, metrics, UnderWay()), web_config)
     try:
         yield web
     finally:

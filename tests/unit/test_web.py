@@ -6,11 +6,14 @@ import gzip
 import http.client
 import json
 import logging
+import re
 import socket
 import sys
 import threading
 import time
+from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from types import SimpleNamespace
 
 import pytest
@@ -22,6 +25,7 @@ from lib.health import Health
 from lib.history import History
 from lib.metrics import Metrics
 from lib.reference import parse_reference
+from lib.under_way import UnderWay
 from lib.web import ListenError, Pages, start_web
 
 TARGETS = (a_target("quay"), a_target("docker.io/acme/canary", reference="docker.io/acme/canary"))
@@ -52,7 +56,7 @@ def serve(world, closing):
     started = []
 
     def start(host="127.0.0.1", port=0):
-        pages = Pages(lambda: TARGETS, world.history, world.health, world.metrics)
+        pages = Pages(lambda: TARGETS, world.history, world.health, world.metrics, UnderWay())
         started.append(start_web((host, port), pages))
         return started[-1]
 
@@ -192,10 +196,54 @@ def test_metrics_can_be_chosen_by_name(ask):
     ]
 
 
-def test_the_index_names_the_rest(ask):
+def test_the_page_is_html_that_may_do_nothing_but_show_itself(ask, world):
+    record_all_up(world)
     answer = ask("/")
-    assert answer.status == 200
-    assert all(path in answer.body for path in (b"/status", b"/health", b"/metrics"))
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    policy = dict(part.split(" ", 1) for part in answer.headers["Content-Security-Policy"].split("; "))
+    assert policy["default-src"] == "'none'"
+    assert {name: value for name, value in policy.items() if "sha256" not in value} == {
+        "default-src": "'none'",
+        "img-src": "data:",
+        "connect-src": "'self'",
+        "form-action": "'self'",
+        "base-uri": "'none'",
+        "frame-ancestors": "'none'",
+    }
+    for kind in ("style", "script"):
+        (text,) = re.findall(rb"<%b>(.*?)</%b>" % (kind.encode(), kind.encode()), answer.body, re.DOTALL)
+        assert policy[f"{kind}-src"] == f"'sha256-{b64encode(sha256(text).digest()).decode()}'"
+
+
+def test_the_page_links_to_the_rest(ask):
+    assert all(b'href="%b"' % path in ask("/").body for path in (b"status", b"health", b"metrics"))
+
+
+def test_the_page_is_compressed_for_whom_can_take_it(ask, world):
+    record_all_up(world)
+    answer = ask("/?target=quay", Accept_Encoding="gzip, br")
+    assert answer.headers["Content-Encoding"] == "gzip"
+    assert b"<title>quay is up" in gzip.decompress(answer.body)
+    assert "Content-Encoding" not in ask("/?target=quay").headers
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("", 200),
+        ("?target=quay", 200),
+        ("?target=docker.io%2Facme%2Fcanary&cycle=1", 200),
+        ("?target=nobody", 404),
+        ("?target=", 404),
+        ("?name=quay&verdict=up", 200),
+        ("?name=%FF%00&verdict=nonsense&target=%3Cscript%3E", 404),
+    ],
+)
+def test_the_page_of_what_is_asked_for(ask, query, status):
+    answer = ask(f"/{query}")
+    assert answer.status == status
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert "Content-Security-Policy" in answer.headers
 
 
 # What all answers have.
@@ -356,7 +404,7 @@ def test_a_client_that_reads_nothing_is_left(serve, world, monkeypatch, capfd):
 def test_who_comes_before_the_server_is_ours_reads_nothing(world):
     """prometheus_client's server answers from the moment it listens."""
     started = []
-    app = web._router(Pages(tuple, world.history, world.health, world.metrics), None, None)
+    app = web._router(Pages(tuple, world.history, world.health, world.metrics, UnderWay()), None, None)
     assert list(app({}, lambda *answer: started.append(answer))) == []
     assert started == [("503 Service Unavailable", [])]
 
