@@ -1,0 +1,122 @@
+"""Prometheus, for the rules and the dashboard, with its own port and a folder of its own for all that it keeps."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from lab.daemon import Daemon, LabError, Program
+from lab.environment import lab_environment
+from lab.port import Port
+
+_ANSWER_SECONDS = 10.0
+
+
+class Watcher(Daemon):
+    """A program of the Prometheus project. A context manager: it is ready on entry, and is ended on exit.
+
+    Attributes:
+        folder: where everything of it is.
+        host: `127.0.0.1:PORT`.
+    """
+
+    host: str
+
+    def __init__(self, folder: Path, argv: Sequence[str]) -> None:
+        """Given its folder, and its program with all arguments but the one that says where to listen, prepare it."""
+        super().__init__()
+        self.folder = folder
+        self._argv = argv
+        self._held = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.host = f"127.0.0.1:{stack.enter_context(Port()).number}"
+            self.start()
+            self._held = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._held:
+            self.stop()
+
+    def program(self) -> Program:
+        """Return its command."""
+        log = self.folder / "log"
+        argv = (*self._argv, f"--web.listen-address={self.host}")
+        return Program(argv, lab_environment(self.folder), log=log, output=log)
+
+    def answers(self) -> bool:
+        """Return whether it says that it is ready."""
+        try:
+            return self.get("/-/ready")[0] == 200  # noqa: PLR2004  OK
+        except OSError:
+            return False
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Given a path, return the HTTP status and the text that it answers with. Raise OSError."""
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with direct.open(f"http://{self.host}{path}", timeout=_ANSWER_SECONDS) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as answer:
+            with answer:
+                return answer.code, answer.read().decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """What a query gives of one series.
+
+    Attributes:
+        labels: its labels, with `__name__` where it has one.
+        values: its values, the oldest first.
+    """
+
+    labels: dict[str, str]
+    values: tuple[float, ...]
+
+
+class Prometheus(Watcher):
+    """A Prometheus server."""
+
+    def __init__(self, folder: Path, configuration: Path) -> None:
+        """Given its folder and its configuration file, prepare it."""
+        argv = ("prometheus", f"--config.file={configuration}", f"--storage.tsdb.path={folder / 'data'}")
+        super().__init__(folder, (*argv, "--log.level=warn"))
+
+    def query(self, expression: str) -> list[Series]:
+        """Given an expression, return its value now. Raise OSError; LabError where it is refused."""
+        result: Any = self._ask("query", query=expression)["result"]
+        return [Series(series["metric"], (float(series["value"][1]),)) for series in result]
+
+    def query_range(self, expression: str, start: float, end: float, step_seconds: float) -> list[Series]:
+        """Given an expression, and a range in seconds since 1970, return its values there. Raise as `query`."""
+        result: Any = self._ask("query_range", query=expression, start=start, end=end, step=step_seconds)["result"]
+        return [Series(series["metric"], tuple(float(value) for _, value in series["values"])) for series in result]
+
+    def label_values(self, label: str, match: str) -> list[str]:
+        """Given a label and a selector of series, return the values that the label has there. Raise as `query`."""
+        values: list[str] = self._ask(f"label/{label}/values", **{"match[]": match})
+        return values
+
+    def _ask(self, what: str, **parameters: str | float) -> Any:
+        status, text = self.get(f"/api/v1/{what}?{urllib.parse.urlencode(parameters)}")
+        try:
+            answer = json.loads(text)
+        except ValueError:
+            raise LabError(f"{self.host} answered {status}: {text}") from None
+        if answer["status"] != "success":
+            raise LabError(f"{parameters} was refused: {answer['error']}")
+        return answer["data"]

@@ -1,0 +1,284 @@
+"""What deploy/ offers to other programs is what they take: by their own tools and schemas, and by the names we have."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from itertools import combinations
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from lib.metrics import Metrics
+from lib.options import parse_options
+from tests.unit.examples import a_target
+
+ROOT = Path(__file__).resolve().parents[2]
+PROMETHEUS = ROOT / "deploy/prometheus"
+KUBERNETES = ROOT / "deploy/kubernetes"
+COMPOSE = ROOT / "deploy/docker/compose.yml"
+GRAFANA = ROOT / "deploy/grafana"
+DASHBOARD = json.loads((GRAFANA / "registry-monitor.json").read_text())
+RUNBOOK = (ROOT / "docs/alerts.md").read_text()
+
+#: The first version in which a container can be a sidecar, and the newest that is known.
+VERSIONS = ("1.29", kubernetes_validate.latest_version())
+
+#: Of Grafana 10.4 and 11.0: newer ones take it, too, and bring it up to date.
+SCHEMA_VERSION = 39
+
+
+def run(*argv):
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def rules(name, kind):
+    groups = yaml.safe_load((PROMETHEUS / name).read_text())["groups"]
+    return [rule for group in groups for rule in group["rules"] if kind in rule]
+
+
+def manifests(file):
+    return list(yaml.safe_load_all(file.read_text()))
+
+
+def pod(file):
+    return manifests(file)[0]["spec"]["template"]["spec"]
+
+
+def panels(*, rows=False):
+    return [panel for panel in DASHBOARD["panels"] if (panel["type"] == "row") is rows]
+
+
+def queries():
+    return [target["expr"] for panel in panels() for target in panel["targets"]]
+
+
+ALERTS = {rule["alert"]: rule for rule in rules("alerts.yml", "alert")}
+RULE_TESTS = sorted((PROMETHEUS / "tests").glob("*.yml"))
+
+
+def test_promtool_takes_the_configuration_and_all_rules_with_it():
+    assert f"{len(ALERTS)} rules found" in run("promtool", "check", "config", str(PROMETHEUS / "prometheus.yml"))
+
+
+def test_the_rules_do_as_their_tests_say():
+    run("promtool", "test", "rules", *map(str, RULE_TESTS))
+
+
+def test_amtool_takes_the_configuration():
+    run("amtool", "check-config", str(PROMETHEUS / "alertmanager.yml"))
+
+
+def test_each_alert_is_tested_to_fire_with_its_message_and_not_to_fire():
+    tested = [
+        case
+        for file in RULE_TESTS
+        for group in yaml.safe_load(file.read_text())["tests"]
+        for case in group.get("alert_rule_test", [])
+    ]
+    fires = {case["alertname"] for case in tested if case["exp_alerts"]}
+    silent = {case["alertname"] for case in tested if not case["exp_alerts"]}
+    assert fires == silent == set(ALERTS)
+    assert all("summary" in alert["exp_annotations"] for case in tested for alert in case["exp_alerts"])
+
+
+@pytest.mark.parametrize("name", ALERTS)
+def test_an_alert_has_severity_message_and_a_paragraph_in_the_runbook(name):
+    alert = ALERTS[name]
+    # Two of them choose between both.
+    assert set(re.findall(r"critical|warning", alert["labels"]["severity"])) > set()
+    assert set(alert["annotations"]) == {"summary", "description", "runbook_url"}
+    assert alert["annotations"]["runbook_url"] == f"docs/alerts.md#{name.lower()}"
+    (paragraph,) = re.findall(rf"^### {name}\n+(.*?)(?=^##|\Z)", RUNBOOK, re.MULTILINE | re.DOTALL)
+    assert len(paragraph) > 200
+
+
+def test_the_runbook_tells_of_no_other_alerts():
+    assert re.findall(r"^### (.*)$", RUNBOOK, re.MULTILINE) == list(ALERTS)
+
+
+@pytest.mark.parametrize("document", ["alerts.md", "grafana.md"])
+def test_what_the_documents_link_to_exists(document):
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / "docs" / document).read_text())
+    assert links
+    assert [link for link in links if not (ROOT / "docs" / link).exists()] == []
+
+
+def test_inhibitions_name_alerts_that_there_are():
+    for rule in yaml.safe_load((PROMETHEUS / "alertmanager.yml").read_text())["inhibit_rules"]:
+        for matcher in (*rule["source_matchers"], *rule["target_matchers"]):
+            (names,) = re.fullmatch(r'alertname =~? "?([A-Za-z|]+)"?', matcher).groups()
+            assert set(names.split("|")) <= set(ALERTS)
+
+
+def test_rules_and_dashboard_use_metrics_that_there_are():
+    metrics = Metrics("0", lambda: True)
+    metrics.replace([a_target("lab")])
+    suffixes = {"counter": ("_total",), "info": ("_info",), "histogram": ("_bucket", "_sum", "_count")}
+    known = {
+        family.name + suffix for family in metrics.registry.collect() for suffix in suffixes.get(family.type, ("",))
+    }
+    recorded = {rule["record"] for rule in rules("recording.yml", "record")}
+    texts = [rule["expr"] for rule in rules("recording.yml", "record")]
+    texts += [text for alert in ALERTS.values() for text in (alert["expr"], *alert["annotations"].values())]
+    texts += [*queries(), *(variable.get("definition", "") for variable in DASHBOARD["templating"]["list"])]
+    named = {name for text in texts for name in re.findall(r"\b(?:registry_monitor|process)[_:][a-z_:0-9]+", text)}
+    assert named - recorded - known == set()
+    assert recorded - named == set()
+
+
+# Grafana. Its own program is in no distribution: here is what its documentation asks for.
+
+
+def test_the_dashboard_can_be_provisioned_again_and_again():
+    assert DASHBOARD["uid"] == "registry-monitor"
+    assert DASHBOARD["id"] is None
+    assert DASHBOARD["schemaVersion"] == SCHEMA_VERSION
+    (provider,) = yaml.safe_load((GRAFANA / "provisioning/dashboards/registry-monitor.yml").read_text())["providers"]
+    assert provider["type"] == "file"
+    assert provider["options"]["path"].startswith("/")
+    (source,) = yaml.safe_load((GRAFANA / "provisioning/datasources/prometheus.yml").read_text())["datasources"]
+    assert source["type"] == "prometheus"
+    scraped = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())["global"]["scrape_interval"]
+    assert source["jsonData"]["timeInterval"] == scraped
+
+
+def test_every_panel_and_variable_asks_the_data_source_that_was_chosen():
+    chosen = {"type": "prometheus", "uid": "${datasource}"}
+    source, *variables = DASHBOARD["templating"]["list"]
+    assert (source["name"], source["type"], source["query"]) == ("datasource", "datasource", "prometheus")
+    assert [variable["name"] for variable in variables] == ["target", "instance"]
+    assert all(variable["datasource"] == chosen for variable in variables)
+    assert all(panel["datasource"] == chosen for panel in panels())
+    assert all(target["datasource"] == chosen for panel in panels() for target in panel["targets"])
+
+
+def test_every_panel_says_what_it_shows_and_in_which_unit():
+    for panel in panels():
+        assert panel["title"], panel
+        assert len(panel["description"]) > 20, panel["title"]
+        defaults = panel["fieldConfig"]["defaults"]
+        assert defaults["unit"], panel["title"]
+        assert defaults["thresholds"]["steps"][0]["value"] is None, panel["title"]
+    titles = [panel["title"] for panel in DASHBOARD["panels"]]
+    assert len(titles) == len(set(titles))
+
+
+def test_every_line_has_a_name_of_its_own():
+    for panel in panels():
+        references = [target["refId"] for target in panel["targets"]]
+        assert len(references) == len(set(references))
+        if panel["type"] not in {"table", "stat"}:
+            assert all("{{" in target["legendFormat"] for target in panel["targets"]), panel["title"]
+
+
+def test_panels_have_ids_of_their_own_and_do_not_overlap():
+    ids = [panel["id"] for panel in DASHBOARD["panels"]]
+    assert len(ids) == len(set(ids))
+    taken = [panel["gridPos"] for panel in DASHBOARD["panels"]]
+    assert all(place["x"] >= 0 and place["x"] + place["w"] <= 24 for place in taken)
+    for one, other in combinations(taken, 2):
+        apart = (
+            one["x"] + one["w"] <= other["x"]
+            or other["x"] + other["w"] <= one["x"]
+            or one["y"] + one["h"] <= other["y"]
+            or other["y"] + other["h"] <= one["y"]
+        )
+        assert apart, (one, other)
+
+
+def test_the_dashboard_answers_from_top_to_bottom():
+    rows = sorted(panels(rows=True), key=lambda panel: panel["gridPos"]["y"])
+    assert [row["title"] for row in rows] == [
+        "What is broken, since when, and why",
+        "Which step is slow",
+        "Is the monitor itself fine",
+    ]
+
+
+# docker-compose and Kubernetes.
+
+
+def test_compose_takes_its_file():
+    # The program, for it is no library; the schema came with it.
+    run(sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(COMPOSE))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("file", sorted(KUBERNETES.glob("*.yaml")), ids=lambda file: file.stem)
+def test_kubernetes_takes_its_files(file, version):
+    for manifest in manifests(file):
+        kubernetes_validate.validate(manifest, version, strict=True)
+
+
+@pytest.mark.parametrize("file", ["with-dind.yaml", "with-socket.yaml"])
+def test_a_pod_mounts_what_it_has_and_nothing_else(file):
+    spec = pod(KUBERNETES / file)
+    mounted = {
+        mount["name"]
+        for container in (*spec["containers"], *spec.get("initContainers", []))
+        for mount in container["volumeMounts"]
+    }
+    assert mounted == {volume["name"] for volume in spec["volumes"]}
+
+
+@pytest.mark.parametrize("file", ["with-dind.yaml", "with-socket.yaml"])
+def test_a_pod_is_asked_for_its_health_never_for_its_registries(file):
+    (monitor,) = pod(KUBERNETES / file)["containers"]
+    assert {monitor[probe]["httpGet"]["path"] for probe in ("livenessProbe", "readinessProbe")} == {"/health"}
+    (port,) = monitor["ports"]
+    assert {monitor[probe]["httpGet"]["port"] for probe in ("livenessProbe", "readinessProbe")} == {port["name"]}
+
+
+@pytest.mark.parametrize("file", ["with-dind.yaml", "with-socket.yaml"])
+def test_the_password_is_a_file_in_a_pod_too(file):
+    (monitor,) = pod(KUBERNETES / file)["containers"]
+    mounts = {mount["name"]: mount["mountPath"] for mount in monitor["volumeMounts"]}
+    (target,) = yaml.safe_load(_config_map())["targets"]
+    assert target["password-file"].startswith(f"{mounts['passwords']}/")
+    assert monitor["args"] == [f"-config={mounts['config']}/config.yml"]
+    assert yaml.safe_load(_config_map())["state-dir"] == mounts["history"]
+
+
+def test_the_service_finds_the_pods():
+    (service,) = (manifest for manifest in manifests(KUBERNETES / "common.yaml") if manifest["kind"] == "Service")
+    for file in ("with-dind.yaml", "with-socket.yaml"):
+        (deployment,) = manifests(KUBERNETES / file)
+        labels = deployment["spec"]["template"]["metadata"]["labels"]
+        assert service["spec"]["selector"].items() <= labels.items()
+        assert deployment["spec"]["selector"]["matchLabels"].items() <= labels.items()
+
+
+def _config_map():
+    (config,) = (manifest for manifest in manifests(KUBERNETES / "common.yaml") if manifest["kind"] == "ConfigMap")
+    return config["data"]["config.yml"]
+
+
+@pytest.mark.parametrize("where", ["docker", "kubernetes"])
+def test_the_monitor_takes_the_configurations(where, tmp_path):
+    text = _config_map() if where == "kubernetes" else (COMPOSE.parent / "config.yml").read_text()
+    secrets = tmp_path / "registry-monitor"
+    secrets.mkdir()
+    for folder in (tmp_path, secrets):
+        (folder / "quay").write_text("a password\n")
+    file = tmp_path / "config.yml"
+    file.write_text(text.replace("/run/secrets", str(tmp_path)))
+    (target,) = parse_options([f"-config={file}"], {}).targets
+    assert target.name == "quay"
+
+
+def test_compose_gives_what_its_configuration_names():
+    (service,) = yaml.safe_load(COMPOSE.read_text())["services"].values()
+    config = yaml.safe_load((COMPOSE.parent / "config.yml").read_text())
+    mounted = {volume.split(":")[1] for volume in service["volumes"]}
+    assert config["state-dir"] in mounted
+    assert {target["password-file"] for target in config["targets"]} == {
+        f"/run/secrets/{name}" for name in service["secrets"]
+    }
+    assert service["command"][0].removeprefix("-config=") in mounted
