@@ -59,16 +59,16 @@ class Authority:
         starts: timedelta = timedelta(hours=-1),
         ends: timedelta = timedelta(days=1),
     ) -> Path:
-        """Issue a server's certificate.
+        """Issue a certificate, for a server or a client.
 
-        Given the IPv4 address or host name that it is for, and from when to when it is valid, seen from now, return a
+        Given the IP address or host name that it is for, and from when to when it is valid, seen from now, return a
         file with it and its key.
         """
         now = datetime.now(UTC)
         stem = self._folder / uuid4().hex
         request, key, certificate, extensions = (stem.with_suffix(s) for s in (".csr", ".key", ".crt", ".ext"))
-        kind = "IP" if name.replace(".", "").isdigit() else "DNS"
-        extensions.write_text(f"subjectAltName={kind}:{name}\nextendedKeyUsage=serverAuth\n")
+        kind = "IP" if name.replace(".", "").isdigit() or ":" in name else "DNS"
+        extensions.write_text(f"subjectAltName={kind}:{name}\nextendedKeyUsage=serverAuth,clientAuth\n")
         _openssl(
             *("req", "-config", self._configuration, "-subj", f"/CN={name}", "-keyout", key, "-out", request),
             *("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -23,13 +25,22 @@ class Engine(Daemon):
         folder: where everything of it is.
         host: the value of DOCKER_HOST.
         data: dockerd's own folder, with its images.
+        programs: what is first on the PATH of its clients: a `docker` put there is the CLI that they use.
         env: the environment for a docker CLI, or a monitor, that shall work with it. It names a Docker configuration
             folder of the engine's own, so that nobody's `~/.docker` is read or written.
     """
 
-    def __init__(self, folder: Path, *, dockerd: Sequence[str] = ("dockerd",), options: Sequence[str] = ()) -> None:
-        """Given its folder, which must not exist, what to start (through another program, as the case may be), and
-        further options for dockerd, prepare an engine. Raise LabError where the folder's path is too long.
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        dockerd: Sequence[str] = ("dockerd",),
+        options: Sequence[str] = (),
+        settings: Mapping[str, object] | None = None,
+    ) -> None:
+        """Given its folder, which must not exist, what to start (through another program, as the case may be), further
+        options for dockerd, and what stands in its daemon.json, prepare an engine. Raise LabError where the folder's
+        path is too long.
         """
         super().__init__()
         self.folder = folder
@@ -38,10 +49,13 @@ class Engine(Daemon):
         self._socket = folder / "docker.sock"
         self._dockerd = tuple(dockerd)
         self._options = tuple(options)
+        self._settings = dict(settings or {})
         if len(str(self._socket)) > _LARGEST_SOCKET_PATH:
             raise LabError(f"{self._socket}: too long for a socket")
         self.host = f"unix://{self._socket}"
+        self.programs = folder / "programs"
         self.env = lab_environment(folder) | {"DOCKER_HOST": self.host, "DOCKER_CONFIG": str(folder / "config")}
+        self.env["PATH"] = os.pathsep.join((str(self.programs), self.env["PATH"]))
 
     def program(self) -> Program:
         """Return dockerd's command. Neither bridge nor firewall: nothing of it is to be seen outside its folder."""
@@ -101,5 +115,5 @@ class Engine(Daemon):
         # Without one of its own, dockerd would read the machine's /etc/docker/daemon.json.
         file = self.folder / "daemon.json"
         if not file.exists():
-            file.write_text("{}\n")
+            file.write_text(json.dumps(self._settings))
         return file

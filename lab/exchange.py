@@ -62,7 +62,7 @@ class Exchange(BaseHTTPRequestHandler):
         for _ in self.body:  # what an action left unread is no next request
             pass
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _act  # noqa: N815  http.server's names
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_CONNECT = _act  # noqa: N815  http.server's names
 
     def log_message(self, *_: object) -> None:
         """Nothing: the registry's own log tells what came through."""

@@ -26,10 +26,17 @@ def plain(connection: socket.socket) -> socket.socket:
     return connection
 
 
-def tls(certificate: Path) -> Door:
-    """Given a file with a certificate and its key, return the door of a server that shows it."""
+def tls(certificate: Path, clients: Path | None = None) -> Door:
+    """Return the door of a server that speaks TLS.
+
+    Given a file with the certificate that it shows, and its key, and, where clients have to show one too, a file with
+    the certificate of the authority that issues theirs.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
+    if clients is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(clients)
 
     def shake_hands(connection: socket.socket) -> socket.socket:
         return context.wrap_socket(connection, server_side=True)

@@ -73,9 +73,11 @@ class Registry(Daemon):
         readonly: bool = False,
         storage: Path | None = None,
         address: str = "127.0.0.1",
+        settings: Mapping[str, str] | None = None,
     ) -> None:
-        """Given its folder, passwords by user (or `token`, or neither, for a registry that is open to all), and the
-        rest as above, prepare a registry.
+        """Given its folder, passwords by user (or `token`, or neither, for a registry that is open to all), further
+        settings by the distribution project's environment variables (`REGISTRY_…`), and the rest as above, prepare a
+        registry.
         """
         super().__init__()
         self.folder = folder
@@ -85,6 +87,7 @@ class Registry(Daemon):
         self._users = users
         self._token = token
         self._address = address
+        self._settings = dict(settings or {})
         self._held = ExitStack()
 
     def __enter__(self) -> Self:
@@ -110,7 +113,7 @@ class Registry(Daemon):
         file.write_text(json.dumps(self._configuration(), indent=2))  # JSON is YAML
         return Program(
             ("docker-registry", "serve", str(file)),
-            lab_environment(self.folder),
+            lab_environment(self.folder) | self._settings,
             log=self.folder / "registry.log",
             output=self.folder / "access.log",
         )

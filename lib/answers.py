@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from lib.command import Completed
@@ -15,6 +17,7 @@ OUTPUT_LINES = 12
 
 _DIGEST = r"sha256:[0-9a-f]{64}"
 _PUSHED = re.compile(rf"^\S+: digest: ({_DIGEST}) size: \d+", re.MULTILINE)
+_PUSHED_LAYER = re.compile(r"^[0-9a-f]{12}: (Pushed|Mounted|Layer already exists)\b", re.MULTILINE)
 _PULLED = re.compile(rf"^Digest: ({_DIGEST})", re.MULTILINE)
 _MOVED = re.compile(r"^([0-9a-f]{12}): (?:Pull complete|Download complete)", re.MULTILINE)
 _ALREADY = re.compile(r"^([0-9a-f]{12}): Already exists", re.MULTILINE)
@@ -22,7 +25,18 @@ _STATE = re.compile(r"^([0-9a-f]{12}): (.+)$", re.MULTILINE)
 _UP_TO_DATE = re.compile(r"^Status: Image is up to date", re.MULTILINE)
 _BUILT = re.compile(r"^(?:Successfully built )?((?:sha256:)?[0-9a-f]{12,64})\s*$", re.MULTILINE)
 _DELETED = re.compile(r"^Deleted: (\S+)", re.MULTILINE)
+_BARE_ID = re.compile(r"[0-9a-f]{64}")
+_CONTAINERD = "io.containerd.snapshotter"
 _SHORT_ID = re.compile(r"[0-9a-f]{4,64}")
+
+#: The form, a Go template, in which docker is asked for the records of the build cache.
+CACHE_RECORD = "{{.ID}} {{.CreatedAt}} {{.Shared}} {{.Size}} {{.Description}}"
+_CACHE_RECORD = re.compile(
+    r"^(?P<id>\w+) (?P<created>[\d-]+ [\d:]+(?:\.\d{1,6})?)\d* \+0000 UTC (?P<shared>true|false)"
+    r" (?P<number>[\d.]+)(?P<unit>B|[kMGT]B) (?P<description>.*)$",
+    re.MULTILINE,
+)
+_UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 # docker counts a retry down each second, on a line a layer: "1a2b3c4d5e6f: Retrying in 5 seconds". A retry begins where
 # the count stands at its highest: where it did not just go down by one.
@@ -63,9 +77,19 @@ class Pulled(Answer):
 
 @dataclass(frozen=True, slots=True)
 class Pushed(Answer):
-    """A push: with the digest that the registry acknowledged."""
+    """A push.
+
+    Attributes:
+        digest: the digest that the registry acknowledged.
+        moved: layers that went over the network.
+        mounted: layers that the registry took from another repository of its own.
+        already: layers that were in the repository before.
+    """
 
     digest: str = ""
+    moved: int = 0
+    mounted: int = 0
+    already: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +138,25 @@ class Image:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class CacheRecord:
+    """A record of BuildKit's cache, as docker describes it.
+
+    Attributes:
+        record_id: its ID.
+        created: when the daemon made it.
+        is_shared: an image has it, too.
+        size_bytes: how much it holds, as far as docker tells: three digits of it.
+        description: how BuildKit came to it.
+    """
+
+    record_id: str
+    created: datetime
+    is_shared: bool
+    size_bytes: int
+    description: str
+
+
 def read_answer(completed: Completed) -> Answer:
     """Given a command that ended, return how long it took, how often docker tried again, and its last lines."""
     return Answer(**_common(completed))
@@ -135,37 +178,48 @@ def read_pulled(completed: Completed) -> Pulled:
 def read_built(completed: Completed) -> Built | None:
     """Given a build that worked, return the image's ID; None where docker named none."""
     image_id = _last(_BUILT, completed.stdout)
-    return Built(**_common(completed), image_id=image_id) if image_id is not None else None
+    return Built(**_common(completed), image_id=_whole_id(image_id)) if image_id is not None else None
 
 
 def read_pushed(completed: Completed) -> Pushed | None:
     """Given a push that worked, return the digest that the registry acknowledged; None where docker named none."""
     digest = _last(_PUSHED, completed.stdout)
-    return Pushed(**_common(completed), digest=digest) if digest is not None else None
+    if digest is None:
+        return None
+    layers = Counter(_PUSHED_LAYER.findall(completed.stdout))
+    return Pushed(
+        **_common(completed),
+        digest=digest,
+        moved=layers["Pushed"],
+        mounted=layers["Mounted"],
+        already=layers["Layer already exists"],
+    )
 
 
 def read_removed(completed: Completed) -> Removed:
     """Given a removal that worked, return what it deleted."""
-    return Removed(**_common(completed), deleted=tuple(_DELETED.findall(completed.stdout)))
+    return Removed(**_common(completed), deleted=tuple(map(_whole_id, _DELETED.findall(completed.stdout))))
 
 
 def read_images(text: str) -> Iterator[Image]:
-    """Given descriptions of images, one JSON object a line, return them."""
-    for line in text.split("\n"):  # and no other sign that Python takes for a line's end: labels can hold those
+    """Given descriptions of images, return them: one JSON object a line, as docker has it, or podman's one list."""
+    # At line feeds, and at no other sign that Python takes for a line's end: labels can hold those.
+    for document in [text] if text.startswith("[\n") else text.split("\n"):
         try:
-            shape = json.loads(line)
+            shapes = json.loads(document)
         except ValueError:
             continue
-        if isinstance(shape, dict) and isinstance(shape.get("Id"), str):
-            yield _image(shape)
+        for shape in shapes if isinstance(shapes, list) else [shapes]:
+            if isinstance(shape, dict) and isinstance(shape.get("Id"), str):
+                yield _image(shape)
 
 
 def _image(shape: dict[str, Any]) -> Image:
     config = shape.get("Config") or {}
     return Image(
-        image_id=shape["Id"],
-        tags=tuple(shape.get("RepoTags") or ()),
-        digests=tuple(shape.get("RepoDigests") or ()),
+        image_id=_whole_id(shape["Id"]),
+        tags=tuple(map(_familiar, shape.get("RepoTags") or ())),
+        digests=tuple(map(_familiar, shape.get("RepoDigests") or ())),
         labels=config.get("Labels") or {},
         comment=shape.get("Comment") or "",
         command=tuple(config.get("Cmd") or ()),
@@ -178,6 +232,25 @@ def read_image_ids(text: str) -> Iterator[str]:
     for line in text.splitlines():
         if re.fullmatch(_DIGEST, line.strip()):
             yield line.strip()
+
+
+def read_cache_records(text: str) -> Iterator[CacheRecord]:
+    """Given records of the build cache, one a line in the form of `CACHE_RECORD`, return them."""
+    for found in _CACHE_RECORD.finditer(text):
+        number, unit = found["number"], found["unit"]
+        yield CacheRecord(
+            record_id=found["id"],
+            created=datetime.fromisoformat(found["created"]).replace(tzinfo=UTC),
+            is_shared=found["shared"] == "true",
+            size_bytes=round(float(number) * _UNITS[unit]),
+            description=found["description"],
+        )
+
+
+def read_store(text: str) -> str:
+    """Given a daemon's storage driver and what that says of itself, return where it keeps its images, in words."""
+    driver, _, status = text.strip().partition(" ")
+    return f"containerd ({driver})" if _CONTAINERD in status else driver
 
 
 def only_waited(text: str) -> bool:
@@ -212,6 +285,11 @@ def _common(completed: Completed) -> dict[str, Any]:
 def _last(pattern: re.Pattern[str], text: str) -> str | None:
     found = pattern.findall(text)
     return str(found[-1]) if found else None
+
+
+def _whole_id(text: str) -> str:
+    """Given an ID, return it with its algorithm, which podman leaves out."""
+    return f"sha256:{text}" if _BARE_ID.fullmatch(text) else text
 
 
 def _familiar(name: str) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import dataclass
 
-from lib.answers import Image
+from lib.answers import Image, Pushed
 from lib.docker import Docker
+
+_log = logging.getLogger(__name__)
 
 #: Below this name a base image that has an ID only gets a tag: BuildKit can't build on an ID.
 _LOCAL_REPOSITORY = "registry-monitor-base"
@@ -43,6 +46,24 @@ def tagged_base(docker: Docker, image: Image, reference: str, deadline: float) -
     docker.tag(image.image_id, name, deadline)
     others = [tag for tag in image.tags if not tag.startswith(f"{_LOCAL_REPOSITORY}/")]
     return Base(name, image.layers, borrowed=bool(others or image.digests))
+
+
+def tell_of_push(target: str, base: Base, pushed: Pushed) -> None:
+    """Given a target's name, its base and a push onto that, log what the push moved, and what it had not to.
+
+    A push that moved more layers than the payload's took its time for the base, too.
+    """
+    if base.layers:
+        _log.info(
+            "pushed onto a base",
+            extra={
+                "target": target,
+                "base_layers": base.layers,
+                "layers_moved": pushed.moved,
+                "layers_mounted": pushed.mounted,
+                "layers_already_there": pushed.already,
+            },
+        )
 
 
 def is_base(image: Image, digest: str | None, wanted: str | None) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import shutil
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -15,9 +16,10 @@ from uuid import uuid4
 
 from lib import judgement
 from lib.answers import Image, Pulled, Removed
-from lib.base import Base, is_base, named_base, tagged_base
+from lib.base import Base, is_base, named_base, tagged_base, tell_of_push
+from lib.build_cache import Traces, new_padding
 from lib.command import Stopped
-from lib.docker import Docker
+from lib.docker import BuiltBy, Docker
 from lib.environment import forget_logins, prepare_config
 from lib.failure import Failure, Reason, Scope, Verdict
 from lib.housekeeping import Housekeeping, remove_images
@@ -27,6 +29,9 @@ from lib.reference import Reference
 from lib.result import Cycle, Push, StepName
 from lib.steps import Observer, StepFailed, Steps
 from lib.target import Target
+
+#: Pushes that were given up and may still be published: a registry that fails for a year would otherwise fill memory.
+_MOST_GIVEN_UP = 1000
 
 __all__ = ["CycleRunner", "Memory", "Observer", "Stopped"]
 
@@ -62,6 +67,7 @@ class CycleRunner:
         instance: this process's instance.
         is_only: there will be no second cycle, before which more could be cleaned up.
         given_up: tokens of pushes that were begun and never acknowledged: a registry can publish one much later.
+        equipped: makes the CLI the one that builds as the target wants it, or podman.
     """
 
     target: Target
@@ -73,7 +79,8 @@ class CycleRunner:
     observer: Observer
     instance: str
     is_only: bool = False
-    given_up: set[str] = field(default_factory=set)
+    given_up: deque[str] = field(default_factory=lambda: deque(maxlen=_MOST_GIVEN_UP))
+    equipped: Callable[[Docker], Docker] = lambda docker: docker
 
     def __call__(self) -> Cycle:
         """Run one cycle, and return what came of it. Raise Stopped where the monitor is being stopped meanwhile."""
@@ -86,15 +93,17 @@ class _Pass:
     def __init__(self, shared: CycleRunner) -> None:
         self.shared = shared
         self.target = shared.target
-        self.docker = shared.docker
+        self.docker = shared.equipped(shared.docker)
+        self.anonymous = shared.equipped(shared.anonymous)
         self.housekeeping = shared.housekeeping
         self.reference = self.target.reference.familiar
         self.labels = Labels(self.target.name, shared.instance, uuid4().hex, datetime.now(UTC))
         self.context = shared.workspace / "context"
-        self.steps = Steps(self.target, shared.observer, shared.docker)
+        self.steps = Steps(self.target, shared.observer, self.docker)
         self.base = Base()
         self.pushed_digest: str | None = None
         self.pulled_digest: str | None = None
+        self.layers_removed = 0
         self.is_ours_to_remove = False
         self.is_last = shared.is_only
 
@@ -183,7 +192,7 @@ class _Pass:
         name = base.familiar
         docker = self.docker
         if self.target.public_base:
-            docker = self.shared.anonymous
+            docker = self.anonymous
             self._prepare_logins(StepName.BASE, docker, base.host, None)
 
         def judge(_: Pulled) -> None:
@@ -216,27 +225,42 @@ class _Pass:
         self.base = tagged_base(self.docker, image, self.reference, self.steps.upkeep_seconds)
 
     def _build(self) -> str:
+        with_buildkit = self.docker.builder is BuiltBy.BUILDKIT
         try:
             self.context.mkdir(mode=0o700)
-            write_context(
-                self.context, self.base.name, self.target.payload_layers, self.target.payload_bytes, self.labels
+            context = write_context(
+                self.context,
+                self.docker.whole_name(self.base.name),
+                self.target.payload_layers,
+                self.target.payload_bytes,
+                self.labels,
+                new_padding() if with_buildkit else 0,
             )
         except OSError as error:
             detail = f"the payload can't be written: {error}"
             self.steps.fail(StepName.BUILD, Failure(_reason_of(error, Reason.BUILD), detail))
-        built = self.steps.run(
-            StepName.BUILD, lambda deadline: self.docker.build(self.context, self.reference, deadline)
-        )
+        began = datetime.now(UTC)
+        try:
+            built = self.steps.run(
+                StepName.BUILD, lambda deadline: self.docker.build(self.context, self.reference, deadline)
+            )
+        finally:
+            if with_buildkit:
+                self.housekeeping.expect_traces(Traces(context, began, datetime.now(UTC)))
+        if self.docker.builder is BuiltBy.BUILDAH:
+            # It keeps an image for the labels, of which `rmi` says nothing, and which carries them.
+            self.housekeeping.expect_leftovers()
         return built.image_id
 
     def _push(self, image_id: str) -> Push:
         labels = self.labels
-        self.shared.given_up.add(labels.token)
+        self.shared.given_up.append(labels.token)
         pushed = self.steps.run(StepName.PUSH, lambda deadline: self.docker.push(self.reference, deadline))
-        self.shared.given_up.discard(labels.token)
+        self.shared.given_up.remove(labels.token)
         push = Push(pushed.digest, image_id, labels.token, labels.instance, labels.created)
         self.shared.memory.pushed(self.reference, push)
         self.pushed_digest = push.digest
+        tell_of_push(self.target.name, self.base, pushed)
         return push
 
     def _rmi(self, image_id: str) -> None:
@@ -245,6 +269,7 @@ class _Pass:
                 # Somebody gave our image another name meanwhile. That goes too, or nothing would have to be moved.
                 seconds = self.steps.upkeep_seconds
                 remove_images(self.docker, self.docker.find((image_id,), seconds).values(), seconds)
+            self.layers_removed = self.housekeeping.remove_traces(self.docker)
             return None
 
         self.steps.run(StepName.RMI, lambda deadline: self.docker.rmi((self.reference,), deadline), judge)
@@ -256,7 +281,7 @@ class _Pass:
             self.is_ours_to_remove = image is None or _is_removable(pulled, image)
             return judgement.judge_pulled_back(
                 pulled.digest, image, push, self.shared.memory.is_ours, self.shared.given_up
-            ) or judgement.judge_transfer(pulled, self.target.payload_layers, self.base.layers)
+            ) or self._judge_transfer(pulled)
 
         def pull(deadline: float) -> Pulled:
             patience = min(self.target.propagation_timeout, deadline)
@@ -318,6 +343,15 @@ class _Pass:
         if self.target.overwrite or wanted_base or judgement.made_by_original(image):
             return None
         return judgement.foreign(self.reference)
+
+    def _judge_transfer(self, pulled: Pulled) -> Failure | None:
+        """Given the pull of what was pushed, say if it proves a transfer; if not, also what is known of the reason."""
+        layers = self.target.payload_layers
+        failure = judgement.judge_transfer(pulled, layers, self.base.layers)
+        if failure is None or self.docker.builder is not BuiltBy.BUILDKIT:
+            return failure
+        found = f"in BuildKit's cache {self.layers_removed} of the {layers} layers were found, and removed"
+        return replace(failure, detail=f"{failure.detail}; {found}")
 
     def _clean_up(self) -> None:
         forget_logins(self.docker.config)

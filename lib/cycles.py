@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 
+from lib.client import Client
 from lib.command import Runner
 from lib.cycle import CycleRunner, Memory, Observer
-from lib.docker import Docker
-from lib.environment import builder_environment, prepare_config
+from lib.docker import Docker, DockerError
+from lib.environment import prepare_config
 from lib.housekeeping import Housekeeping
 from lib.instance import Instance
 from lib.privacy import Privacy
 from lib.result import Cycle
 from lib.steps import ASK_SECONDS
-from lib.target import Target
+from lib.target import Builder, Target
+
+_log = logging.getLogger(__name__)
 
 #: No registry is there, ever (RFC 2606). A config folder without any login at all would have docker look for logins in
 #: a credential store of the user's.
 _NOWHERE = "registry.invalid"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Kept:
     """What the cycles of one target share."""
 
     runner: CycleRunner
-    privacy: Privacy
+    privacy: Privacy | None = None
 
 
 class Cycles:
@@ -44,13 +50,20 @@ class Cycles:
         observer: Observer,
         *,
         is_only: bool = False,
+        plugins: Path | None = None,
     ) -> None:
-        """Given the docker CLI, what runs it, its environment, this process, what outlives a cycle and who watches."""
+        """Given the docker CLI, what runs it, its environment, this process, what outlives a cycle and who watches.
+
+        Also whether there will be no second cycle, and the folder of the CLI plugins that the user has.
+        """
         self._instance = instance
         self._memory = memory
         self._is_only = is_only
         self._observer = observer
-        self._anonymous = Docker(runner, program, env, instance.new_folder("anonymous"))
+        self._plugins = plugins
+        self._is_told = False
+        self._client = Client()
+        self._anonymous = Docker(runner, program, env, self._new_folder("anonymous"))
         prepare_config(self._anonymous.config, _NOWHERE, None)
         self._kept: dict[Target, _Kept] = {}
         self._lock = threading.Lock()
@@ -64,7 +77,11 @@ class Cycles:
 
         Return None where that is not asked for, not yet due again, or could not be found out. Raise Stopped.
         """
-        return self._kept_of(target).privacy.check(cycle)
+        kept = self._kept_of(target)
+        if kept.privacy is None:
+            stranger = self._client.equipped(self._anonymous, target.builder)
+            kept.privacy = Privacy(target, stranger, kept.runner.housekeeping)
+        return kept.privacy.check(cycle)
 
     def forget(self, target: Target) -> None:
         """Given a target of which no cycle will be run, remove what its cycles shared."""
@@ -75,7 +92,26 @@ class Cycles:
 
     def docker_versions(self) -> tuple[str, str]:
         """Return the versions of the docker client and server. Raise DockerError where the daemon does not answer."""
-        return self._anonymous.version(ASK_SECONDS)
+        return self._client.equipped(self._anonymous, Builder.AUTO).version(ASK_SECONDS)
+
+    def tell_engine(self, builders: Iterable[Builder]) -> None:
+        """Given the builders that targets want, log what their cycles run on, and what they can't build by; once.
+
+        Where the daemon does not answer, that is left to the next time.
+        """
+        if self._is_told:
+            return
+        docker = self._client.equipped(self._anonymous, Builder.AUTO)
+        try:
+            client, server = docker.version(ASK_SECONDS)
+            store = docker.store(ASK_SECONDS)
+        except DockerError:
+            return
+        used = sorted({self._client.equipped(self._anonymous, builder).builder for builder in builders})
+        self._is_told = True
+        _log.info("docker", extra={"client": client, "server": server, "store": store, "builder": ", ".join(used)})
+        for builder, fault in self._client.faults.items():
+            _log.warning("no cycle can be up with this builder", extra={"builder": builder, "detail": fault})
 
     def _kept_of(self, target: Target) -> _Kept:
         with self._lock:
@@ -83,22 +119,28 @@ class Cycles:
                 self._kept[target] = self._new(target)
             return self._kept[target]
 
+    def _new_folder(self, purpose: str) -> Path:
+        """Given what it is for, return a new private folder, in which the CLI finds the plugins that the user has."""
+        folder = self._instance.new_folder(purpose)
+        if self._plugins is not None:
+            (folder / "cli-plugins").symlink_to(self._plugins)
+        return folder
+
     def _new(self, target: Target) -> _Kept:
-        shared = self._anonymous
-        folder = self._instance.new_folder("target")
-        housekeeping = Housekeeping(target, self._instance.name, self._is_dead)
+        folder = self._new_folder("target")
         runner = CycleRunner(
             target=target,
-            docker=Docker(shared.runner, shared.program, builder_environment(shared.env, target.builder), folder),
-            anonymous=shared,
-            housekeeping=housekeeping,
+            docker=replace(self._anonymous, config=folder),
+            anonymous=self._anonymous,
+            housekeeping=Housekeeping(target, self._instance.name, self._is_dead),
             workspace=folder,
             memory=self._memory,
             observer=self._observer,
             instance=self._instance.name,
             is_only=self._is_only,
+            equipped=partial(self._client.equipped, wanted=target.builder),
         )
-        return _Kept(runner, Privacy(target, shared, housekeeping))
+        return _Kept(runner)
 
     def _is_dead(self, instance: str) -> bool:
         # One of this monitor's that is not this process ended before it began: they share a state-dir one at a time.

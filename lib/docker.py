@@ -8,14 +8,18 @@ What it prints when it works is read by `lib.answers`, what it prints when it fa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
 from lib.answers import (
+    CACHE_RECORD,
     Answer,
     Built,
+    CacheRecord,
     Image,
     Pulled,
     Pushed,
@@ -24,11 +28,13 @@ from lib.answers import (
     only_waited,
     read_answer,
     read_built,
+    read_cache_records,
     read_image_ids,
     read_images,
     read_pulled,
     read_pushed,
     read_removed,
+    read_store,
 )
 from lib.command import Command, CommandError, Completed, Ending, Runner
 from lib.failure import Failure, Reason, classify
@@ -42,6 +48,14 @@ _NO_SUCH_IMAGE = re.compile(r"no such (?:image|object)|image not known", re.IGNO
 _MOST_DESCRIBED = 10
 
 _A = TypeVar("_A", bound=Answer)
+
+
+class BuiltBy(StrEnum):
+    """What builds an image."""
+
+    CLASSIC = "classic"
+    BUILDKIT = "buildkit"
+    BUILDAH = "buildah"
 
 
 class DockerError(Exception):
@@ -72,6 +86,8 @@ class Docker:
         config: the private Docker config folder of the target.
         secret: what is blanked wherever docker's own output holds it.
         cleanup: its commands remove what the monitor made, and also run while the monitor is being stopped.
+        builder: what builds its images; the environment is to say the same.
+        build_flags: what that builder is told besides.
     """
 
     runner: Runner
@@ -80,6 +96,8 @@ class Docker:
     config: Path
     secret: Secret | None = None
     cleanup: bool = False
+    builder: BuiltBy = BuiltBy.CLASSIC
+    build_flags: tuple[str, ...] = ("--force-rm",)
 
     def with_secret(self, secret: Secret) -> Docker:
         """Given a password, return the CLI that blanks it in all that docker prints."""
@@ -101,6 +119,15 @@ class Docker:
         if not completed.ok:
             raise self._failed("version", completed)
 
+    def store(self, deadline: float) -> str:
+        """Return where the daemon keeps its images, in words. Raise DockerError."""
+        completed = self._run("info", ("--format", "{{.Driver}} {{json .DriverStatus}}"), deadline)
+        return read_store(completed.stdout)
+
+    def build_help(self, deadline: float) -> str:
+        """Return what `docker build` says of itself, for which it needs no daemon. Raise DockerError."""
+        return self._run("build", ("--help",), deadline).stdout
+
     def login(self, host: str, username: str, password: Secret, deadline: float) -> Answer:
         """Log in to a registry, with the password on standard input. Raise DockerError."""
         completed = self._run("login", ("--username", username, "--password-stdin", host), deadline, stdin=password)
@@ -116,8 +143,8 @@ class Docker:
 
         Raise DockerError, also where docker names no image.
         """
-        arguments = ("--quiet", "--no-cache", "--force-rm", "--network", "none", "--tag", reference, str(context))
-        completed = self._run("build", arguments, deadline)
+        flags = ("--quiet", "--no-cache", *self.build_flags, "--network", "none", "--tag", reference)
+        completed = self._run("build", (*flags, str(context)), deadline)
         built = read_built(completed)
         if built is None:
             detail = "docker build succeeded, but named no image"
@@ -171,12 +198,40 @@ class Docker:
         detail = f"docker image inspect {reference} gave no description that can be read"
         raise self._error(Failure(Reason.DAEMON, detail), completed)
 
+    def whole_name(self, reference: str) -> str:
+        """Given the name of an image, return it as it has to stand in a Dockerfile."""
+        return reference
+
     def images_with(self, labels: Mapping[str, str | None], deadline: float) -> tuple[str, ...]:
         """Given labels (None: any value), return the IDs of all images with them, newest first. Raise DockerError."""
         wanted = (name if value is None else f"{name}={value}" for name, value in labels.items())
         filters = [argument for label in wanted for argument in ("--filter", f"label={label}")]
         completed = self._run("images", ("--all", "--quiet", "--no-trunc", *filters), deadline)
         return tuple(dict.fromkeys(read_image_ids(completed.stdout)))
+
+    def environment(self) -> dict[str, str]:
+        """Return the whole environment of each command."""
+        return {**self.env, "DOCKER_CONFIG": str(self.config)}
+
+    def cache_records_since(self, moment: datetime, deadline: float) -> tuple[CacheRecord, ...]:
+        """Given a moment, return the build cache's records that were made since, to the second. Raise DockerError."""
+        return self._cache_records(f'ge .CreatedAt "{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"', deadline)
+
+    def cache_records_with(self, text: str, deadline: float) -> tuple[CacheRecord, ...]:
+        """Given a text without quotes, return the build cache's records whose description has it. Raise DockerError."""
+        return self._cache_records(f'gt (len (split .Description "{text}")) 1', deadline)
+
+    def prune(self, records: Iterable[CacheRecord], deadline: float) -> None:
+        """Remove records of the build cache, all that are not in use, and no others. Raise DockerError."""
+        # The filter is a regular expression. All at once, since a record can be a parent of another.
+        ids = "|".join(record.record_id for record in records)
+        self._run("builder", ("prune", "--all", "--force", "--filter", f"id={ids}"), deadline)
+
+    def _cache_records(self, condition: str, deadline: float) -> tuple[CacheRecord, ...]:
+        """Given a condition in words of Go's templates, return the records that it holds for."""
+        template = f"{{{{range .BuildCache}}}}{{{{if {condition}}}}}{CACHE_RECORD}{{{{println}}}}{{{{end}}}}{{{{end}}}}"
+        completed = self._run("system", ("df", "--verbose", "--format", template), deadline)
+        return tuple(read_cache_records(completed.stdout))
 
     def _run(self, verb: str, arguments: Sequence[str], deadline: float, stdin: Secret | None = None) -> Completed:
         """Run `docker VERB ARGUMENTS`, and return what came of it. Raise DockerError where it failed."""
@@ -188,7 +243,7 @@ class Docker:
     def _complete(self, verb: str, arguments: Sequence[str], deadline: float, stdin: Secret | None = None) -> Completed:
         command = Command(
             argv=(self.program, *arguments),
-            env={**self.env, "DOCKER_CONFIG": str(self.config)},
+            env=self.environment(),
             deadline=deadline,
             stdin=stdin,
             cleanup=self.cleanup,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
@@ -66,6 +67,15 @@ def builder_environment(env: Mapping[str, str], builder: Builder) -> dict[str, s
     return {**env, "DOCKER_BUILDKIT": "1" if builder is Builder.BUILDKIT else "0"}
 
 
+def user_plugins(env: Mapping[str, str]) -> Path | None:
+    """Given the monitor's own environment, return the folder of the user's own plugins of the docker CLI.
+
+    A private config folder loses them, and buildx may be one. None where there are none.
+    """
+    plugins = _user_config(env) / "cli-plugins"
+    return plugins.resolve() if plugins.is_dir() else None
+
+
 def prepare_config(folder: Path, host: str, source: Path | None) -> None:
     """Given a private Docker config folder, the registry's host and a folder with logins to take, make it ready.
 
@@ -90,9 +100,14 @@ def prepare_config(folder: Path, host: str, source: Path | None) -> None:
 
 
 def forget_logins(folder: Path) -> None:
-    """Given a private Docker config folder, remove the logins in it."""
+    """Given a private Docker config folder, remove the logins in it, and what buildx notes there of each build."""
+    shutil.rmtree(folder / "buildx" / "refs", ignore_errors=True)
     with suppress(OSError):  # on a disk that has become read-only they stay as long as the folder, which is private
         (folder / "config.json").unlink()
+
+
+def _user_config(env: Mapping[str, str]) -> Path:
+    return Path(env.get("DOCKER_CONFIG") or Path(env.get("HOME", "/")) / ".docker")
 
 
 def _current_context(env: Mapping[str, str]) -> str | None:
@@ -101,9 +116,8 @@ def _current_context(env: Mapping[str, str]) -> str | None:
         return None
     context: Any = env.get("DOCKER_CONTEXT")
     if not context:
-        folder = Path(env.get("DOCKER_CONFIG") or Path(env.get("HOME", "/")) / ".docker")
         try:
-            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            config = json.loads((_user_config(env) / "config.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
         context = config.get("currentContext") if isinstance(config, dict) else None

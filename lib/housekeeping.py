@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from lib.answers import Image
-from lib.docker import Docker, DockerError
+from lib.build_cache import Traces, remove_layers_of_dead, remove_traces
+from lib.docker import BuiltBy, Docker, DockerError
 from lib.failure import Failure, Reason
 from lib.payload import INSTANCE_LABEL, Labels
 from lib.steps import upkeep_seconds
@@ -34,7 +35,7 @@ _ABANDONED_AFTER = timedelta(hours=2)
 
 @dataclass
 class Housekeeping:
-    """The local images of one target's test image.
+    """The local images of one target's test image, and what BuildKit keeps beside them.
 
     Attributes:
         target: the target.
@@ -53,6 +54,7 @@ class Housekeeping:
         self._held = False
         self._unclean = True  # until a first look says otherwise: an instance before this one may have died
         self._late = False
+        self._traces: Traces | None = None
         self._swept = 0.0
         self._seconds = upkeep_seconds(self.target)
 
@@ -68,6 +70,7 @@ class Housekeeping:
                 self._unclean = True
         if self._unclean or time.monotonic() - self._swept > _SWEEP_EVERY_SECONDS:
             self._sweep(docker)
+        self.remove_traces(docker)
 
     def remove_test_image(self, docker: Docker) -> None:
         """Take the test image's name away, and its image with its last name; what stays is left to `restore()`."""
@@ -79,6 +82,18 @@ class Housekeeping:
             docker.rmi((name,), self._seconds)
         except DockerError:
             self._unclean = True
+
+    def expect_traces(self, traces: Traces) -> None:
+        """Given what a build left in BuildKit's cache, have it removed at the end of the cycle, if not before."""
+        self._traces = traces
+
+    def remove_traces(self, docker: Docker) -> int:
+        """Remove what the last build left in BuildKit's cache; return how many layers that were. Raise DockerError."""
+        if self._traces is None:
+            return 0
+        layers = remove_traces(docker, self._traces, self._seconds)
+        self._traces = None
+        return layers
 
     def expect_leftovers(self, *, late: bool = False) -> None:
         """Have all that may be left looked for at the end of the cycle.
@@ -100,6 +115,7 @@ class Housekeeping:
             if self._late and is_last:
                 time.sleep(_LATE_SECONDS)
                 self._sweep(docker)
+            self.remove_traces(docker)
             if self._held:
                 docker.tag(self._waiting, self.reference, self._seconds)
                 docker.rmi((self._waiting,), self._seconds)
@@ -124,6 +140,8 @@ class Housekeeping:
             if _is_broken(error):
                 raise
             self._tell(error.failure)
+        if docker.builder is BuiltBy.BUILDKIT:
+            remove_layers_of_dead(docker, self.is_dead, self._seconds)
         self._unclean = False
         self._swept = time.monotonic()
 

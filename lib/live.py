@@ -38,6 +38,8 @@ class LiveDisplay(Live):
     def start(self, refresh: bool = False) -> None:  # noqa: FBT001, FBT002  as rich has it
         """Begin to draw."""
         for handler in logging.getLogger().handlers:
+            if isinstance(handler, logging.FileHandler):
+                continue  # without a stream where its file is closed
             if isinstance(handler, logging.StreamHandler) and _are_one(handler.stream, self.console.file):
                 self._moved.append((handler, handler.stream))
                 handler.setStream(_Above(self))

@@ -13,7 +13,7 @@ from lib import __version__
 from lib.command import ShRunner, Stopped
 from lib.cycles import Cycles
 from lib.docker import DockerError
-from lib.environment import SetupError, docker_environment
+from lib.environment import SetupError, docker_environment, user_plugins
 from lib.failure import Reason
 from lib.health import Health
 from lib.history import History
@@ -92,6 +92,7 @@ class Monitor:
             raise MonitorError(str(error)) from None
         self._history = History(self._instance.name, store=self._store)
         self._systemd = Systemd(env)
+        self._plugins = user_plugins(env)
         self._term = env.get("TERM", "")
 
     def run_once(self) -> int:
@@ -205,6 +206,7 @@ class Monitor:
             memory=self._history,
             observer=observer,
             is_only=is_only,
+            plugins=self._plugins,
         )
 
     def _next_signal(self) -> signal.Signals | tuple[Cycle, ...] | Exception:
@@ -221,11 +223,11 @@ class Monitor:
         self._instance.close()
         self._systemd.close()
 
-    @staticmethod
-    def _ask_docker(cycles: Cycles, metrics: Metrics) -> str | None:
+    def _ask_docker(self, cycles: Cycles, metrics: Metrics) -> str | None:
         """Return what keeps docker from working, None where it works."""
         try:
             metrics.set_build(*cycles.docker_versions())
+            cycles.tell_engine({target.builder for target in self._options.targets})
         except DockerError as error:
             # It was asked for nothing that leaves the host: an answer that does not come is the daemon's.
             reason = Reason.DAEMON if error.deadline_passed else error.failure.reason

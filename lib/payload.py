@@ -7,6 +7,7 @@ have it already, and nothing can compress it away.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,13 @@ TARGET_LABEL = LABEL_PREFIX + "target"
 INSTANCE_LABEL = LABEL_PREFIX + "instance"
 TOKEN_LABEL = LABEL_PREFIX + "token"
 CREATED_LABEL = LABEL_PREFIX + "created"
+
+#: Below it, in an image, is the payload: a folder an instance, and in it one a cycle. Cycles tell their records of
+#: BuildKit's cache from others' by that.
+PAYLOAD_ROOT = "/registry-monitor/"
+_PAYLOAD_PATH = re.compile(rf"{PAYLOAD_ROOT}(?P<instance>[0-9a-f]{{32}})/[0-9a-f]{{32}}/payload-\d+")
+
+_COMMENT = f"# {'-' * 61}\n"
 
 _CHUNK_BYTES = 1024 * 1024
 
@@ -57,11 +65,36 @@ class Labels:
         return found if created.tzinfo is not None else None
 
 
-def write_context(folder: Path, base: str, layers: int, payload_bytes: int, labels: Labels) -> None:
-    """Given an empty folder, what to build on, and how much, write the context of a build into it.
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What an image is built from.
 
-    The payload is spread evenly over its layers, the first ones one byte larger where that does not go out. Raise
-    OSError where it can't be written.
+    Attributes:
+        folder: where the payload is in the image; no other build has the same.
+        layer_bytes: the size of each layer of payload.
+        dockerfile_bytes, ignore_bytes: the sizes of Dockerfile and .dockerignore.
+    """
+
+    folder: str
+    layer_bytes: tuple[int, ...]
+    dockerfile_bytes: int
+    ignore_bytes: int = 0
+
+
+def instance_in(text: str) -> str | None:
+    """Given a text with the path of a payload in an image, return whose payload that is; None where there is none."""
+    found = _PAYLOAD_PATH.search(text)
+    return found["instance"] if found else None
+
+
+def write_context(
+    folder: Path, base: str, layers: int, payload_bytes: int, labels: Labels, padding_bytes: int = 0
+) -> Context:
+    """Given an empty folder, what to build on, and how much, write the context of a build into it, and return it.
+
+    The payload is spread evenly over its layers, the first ones one byte larger where that does not go out. With
+    padding, the Dockerfile is so much longer, and there is a .dockerignore of that length. Raise OSError where it can't
+    be written.
     """
     lines = [f"FROM {base}"]
     # First, so that the images between also carry them: a build that is cut off leaves those behind.
@@ -69,12 +102,18 @@ def write_context(folder: Path, base: str, layers: int, payload_bytes: int, labe
     lines.append(
         " ".join(["LABEL", *(f"{_quoted(name)}={_quoted(value)}" for name, value in labels.to_dict().items())])
     )
-    for number in range(layers):
+    place = f"{PAYLOAD_ROOT}{labels.instance}/{labels.token}/"
+    shares = tuple(payload_bytes // layers + (number < payload_bytes % layers) for number in range(layers))
+    for number, share in enumerate(shares):
         name = f"payload-{number}"
-        share = payload_bytes // layers + (number < payload_bytes % layers)
         _write_random(folder / name, share)
-        lines.append(f"COPY {name} /registry-monitor/{name}")
-    (folder / "Dockerfile").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        lines.append(f"COPY {name} {place}{name}")
+    padding = _COMMENT * (padding_bytes // len(_COMMENT))
+    dockerfile = "\n".join([*lines, padding])
+    (folder / "Dockerfile").write_text(dockerfile, encoding="utf-8")
+    if padding:
+        (folder / ".dockerignore").write_text(padding, encoding="utf-8")
+    return Context(place, shares, len(dockerfile.encode()), len(padding))
 
 
 def _write_random(path: Path, size: int) -> None:

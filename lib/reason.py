@@ -101,10 +101,14 @@ _SCOPES: dict[Reason, Scope] = {reason: scope for scope, reasons in _REASONS_BY_
 ADVICE: dict[Reason, str] = {
     Reason.SERVER_ERROR: "Look at the registry's own logs and storage, then at what stands in front of it.",
     Reason.RATE_LIMITED: "Log in with an account that has a higher limit, or test this target less often.",
-    Reason.NOT_FOUND: "Look whether somebody deleted the repository or the tag, and whether the registry lost data.",
+    Reason.NOT_FOUND: (
+        "Create the repository, where the registry makes none by itself; or find out who deleted the repository or the"
+        " tag, or whether the registry lost data."
+    ),
     Reason.QUOTA: "Delete old images from the repository or raise its storage limit.",
     Reason.REJECTED: (
-        "Read what the registry refused (size, immutable tag, read-only mode), and allow it for this repository."
+        "Exclude this tag from rules that make tags immutable; or allow what else the registry refused (size, read-only"
+        " mode) for this repository."
     ),
     Reason.INTEGRITY: "Treat the registry's storage and caches as suspect, and compare digests from another place.",
     Reason.STALE: "Look for a cache, mirror or replica that still serves an older image, or for a restored backup.",
@@ -112,7 +116,10 @@ ADVICE: dict[Reason, str] = {
     Reason.UNAUTHORIZED: "Check that the user name and password still log in, and have not expired.",
     Reason.DENIED: "Check that the account may pull from and push to this repository, and that the repository exists.",
     Reason.DNS: "Resolve the registry's name on this host, then check the resolvers that the docker daemon uses.",
-    Reason.REFUSED: "Check that the registry runs and listens on this port, then the load balancer in front.",
+    Reason.REFUSED: (
+        "Check that what the error names (the registry, or the token server or store that it sends docker to) runs and"
+        " listens on this port, then the load balancer in front."
+    ),
     Reason.UNREACHABLE: "Check this host's route to the registry, then firewalls on the way.",
     Reason.RESET: "Look for a proxy, load balancer or firewall that cuts connections, or a registry that crashes.",
     Reason.TLS: "Look at the registry's certificate: expiry, names, issuer; and whether the port speaks TLS at all.",

@@ -14,6 +14,7 @@ from typing import NoReturn, Protocol, TypeVar
 from lib.answers import Answer
 from lib.docker import Docker, DockerError
 from lib.failure import Failure, Reason, Scope
+from lib.keychain import why_no_login
 from lib.result import Outcome, Step, StepName
 from lib.target import Target
 
@@ -197,6 +198,8 @@ class Steps:
         failure = error.failure
         if failure.reason in _DAEMON_IN_DOUBT or (name is StepName.LOGIN and failure.scope is not Scope.HOST):
             failure = self._blame_docker(failure) or failure
+        if failure.scope is Scope.CREDENTIALS and self._target.docker_config is not None:
+            failure = self._blame_keychain(failure) or failure
         if name is StepName.BASE and failure.scope in _OUTSIDE and not self._target.base_is_ours:
             return Failure(Reason.BASE_IMAGE, failure.detail)
         return failure
@@ -221,6 +224,12 @@ class Steps:
         except DockerError as error:
             return _with_words(Reason.CLI, failure, error)
         return Failure(Reason.DAEMON, f"{failure.detail}; and the docker daemon does not answer")
+
+    def _blame_keychain(self, failure: Failure) -> Failure | None:
+        """Given a refusal by the registry, return it as the credential helper's failure if that gave no login."""
+        docker = self._docker
+        why = why_no_login(docker.runner, docker.env, docker.config, self._target.registry)
+        return Failure(Reason.CREDENTIAL_HELPER, f"{failure.detail}; {why}") if why else None
 
     def _note(self, step: Step) -> None:
         self.done.append(step)

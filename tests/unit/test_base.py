@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lib.answers import Image
-from lib.base import Base, is_base, named_base, tagged_base
+from lib.answers import Image, Pushed
+from lib.base import Base, is_base, named_base, tagged_base, tell_of_push
 from lib.docker import Docker, DockerError
 from tests.unit.support import INSPECT, NAME, Script, described, digest_of, missing
 
@@ -79,6 +79,24 @@ def test_names_to_build_on_do_not_count_as_others(script, docker):
 
     assert not tagged_base(docker, Image(ID, tags=names), NAME, 5).borrowed
     assert tagged_base(docker, Image(ID, tags=(*names, "user/base:1")), NAME, 5).borrowed
+
+
+def test_a_push_onto_a_base_is_told(caplog):
+    """How many layers were moved, and how many were mounted or there already: only then can its time be understood."""
+    caplog.set_level("INFO")
+    tell_of_push("quay", Base("alpine:3", layers=3), Pushed(1.0, digest=digest_of(1), moved=1, mounted=2, already=1))
+
+    (event,) = caplog.records
+    assert (event.target, event.base_layers) == ("quay", 3)
+    assert (event.layers_moved, event.layers_mounted, event.layers_already_there) == (1, 2, 1)
+
+
+def test_a_push_onto_nothing_needs_no_telling(caplog):
+    """All of its layers are the payload's."""
+    caplog.set_level("INFO")
+    tell_of_push("quay", Base(), Pushed(1.0, digest=digest_of(1), moved=1))
+
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize(

@@ -535,3 +535,14 @@ def test_removed_names_are_read(script, docker):
     script.on("rmi", NAME, "other:1", out=removed(digest_of("a"), digest_of("b")))
 
     assert docker.rmi((NAME, "other:1"), 5).deleted == (digest_of("a"), digest_of("b"))
+
+
+def test_a_push_tells_its_layers_apart(script, docker):
+    """Those that it moved, that the registry mounted, and that the repository had."""
+    layers = "0a1b2c3d4e5f: Preparing\n0a1b2c3d4e5f: Pushed\n1a1b2c3d4e5f: Mounted from lab/base\n"
+    more = "2a1b2c3d4e5f: Mounted from lab/base\n3a1b2c3d4e5f: Layer already exists\n"
+    script.on("push", NAME, out=f"{layers}{more}latest: digest: {digest_of(1)} size: 733\n")
+
+    pushed = docker.push(NAME, 5)
+
+    assert (pushed.digest, pushed.moved, pushed.mounted, pushed.already) == (digest_of(1), 1, 2, 1)

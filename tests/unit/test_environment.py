@@ -5,7 +5,7 @@ import json
 import pytest
 
 from lib.command import CommandError, Completed
-from lib.environment import SetupError, docker_environment, forget_logins, prepare_config
+from lib.environment import SetupError, docker_environment, forget_logins, prepare_config, user_plugins
 from tests.unit.support import HOST, PASSWORD, SubprocessRunner
 
 ALWAYS = {"DOCKER_BUILDKIT": "0", "DOCKER_CLI_HINTS": "false", "BUILDKIT_PROGRESS": "plain"}
@@ -138,6 +138,17 @@ def test_a_docker_that_can_t_be_started_is_told():
 # The config folder.
 
 
+def test_the_users_plugins_are_those_in_the_users_config_folder(tmp_path):
+    """As docker finds them: below DOCKER_CONFIG, else in the home; and none where there is no folder of them."""
+    (tmp_path / ".docker" / "cli-plugins").mkdir(parents=True)
+
+    assert user_plugins({"HOME": str(tmp_path)}) == tmp_path / ".docker" / "cli-plugins"
+    assert (
+        user_plugins({"HOME": "/nowhere", "DOCKER_CONFIG": f"{tmp_path}/.docker"}) == tmp_path / ".docker/cli-plugins"
+    )
+    assert user_plugins({"HOME": "/nowhere"}) is None
+
+
 def test_a_config_without_logins_has_an_entry_all_the_same(tmp_path):
     """Docker takes a config without any for one that uses the user's own credential store."""
     prepare_config(tmp_path, HOST, None)
@@ -166,6 +177,17 @@ def test_a_folder_without_a_config_has_no_logins(tmp_path):
 
     assert json.loads((tmp_path / "config.json").read_text()) == {"auths": {HOST: {}}}
     assert list((tmp_path / "source").iterdir()) == []
+
+
+def test_what_buildx_notes_of_builds_is_forgotten_with_the_logins(tmp_path):
+    """It notes each build in a file of its own; what it knows itself by stays."""
+    (tmp_path / "buildx" / "refs" / "default").mkdir(parents=True)
+    (tmp_path / "buildx" / ".buildNodeID").touch()
+
+    prepare_config(tmp_path, HOST, None)
+    forget_logins(tmp_path)
+
+    assert [path.name for path in (tmp_path / "buildx").iterdir()] == [".buildNodeID"]
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "null", '"text"'])

@@ -9,10 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.answers import Image
+from lib.build_cache import Traces
 from lib.command import Completed
-from lib.docker import Docker, DockerError
+from lib.docker import BuiltBy, Docker, DockerError
 from lib.failure import Reason
 from lib.housekeeping import _LATE_SECONDS, Housekeeping, remove_images
+from lib.payload import Context
 from lib.reference import Reference
 from lib.target import Target
 from tests.unit.support import (
@@ -446,3 +448,50 @@ def test_a_docker_that_does_not_work_is_not_asked_again(script, docker, broken, 
 
     assert raised.value.failure.reason is reason
     assert script.ran == [("rmi", digest_of("a"))]
+
+
+# BuildKit's cache.
+
+TRACES = Traces(Context("/registry-monitor/me/token/", (10,), 20_000), NOW, NOW)
+LAYER = f"layer {NOW:%F %T.%f} +0000 UTC false 10B [1/1] COPY payload-0 /registry-monitor/me/token/payload-0\n"
+DEAD_LAYER = LAYER.replace("/me/token/", f"/{'d' * 32}/{'e' * 32}/")
+
+
+def test_what_a_build_left_is_removed_once(script, docker, keeping):
+    """Before a pull has to move it, or else at the end of the cycle, or before the next."""
+    script._fp.register(["docker", "system", script._fp.any()], stdout=LAYER)
+    script.on("builder", "prune", "--all", "--force", "--filter", "id=layer")
+    keeping._unclean = False
+    keeping.expect_traces(TRACES)
+
+    assert [keeping.remove_traces(docker) for _ in range(2)] == [1, 0]
+    keeping.restore(docker)
+    assert len(script.ran) == 2
+
+
+def test_what_can_not_be_removed_from_the_cache_is_told_and_tried_again(script, docker, keeping, caplog):
+    """The next cycle begins with it."""
+    script._fp.register(["docker", "system", script._fp.any()], stderr=NO_DAEMON, returncode=1)
+    keeping._unclean = False
+    keeping.expect_traces(TRACES)
+
+    keeping.restore(docker)
+
+    assert "could not clean up" in caplog.text
+    script.on(*INSPECT, NAME, keeping._waiting, err=missing(NAME, keeping._waiting), code=1)
+    leftovers(script)
+    script._fp.register(["docker", "system", script._fp.any()], stdout=LAYER)
+    script.on("builder", "prune", "--all", "--force", "--filter", "id=layer")
+    keeping.prepare(docker)
+    assert script.ran[-1][0] == "builder"
+
+
+def test_layers_of_the_dead_are_swept_from_buildkits_cache(script, docker):
+    """Only where that is the builder, for it takes a look at the whole cache."""
+    keeping = Housekeeping(TARGET, "me", {"d" * 32}.__contains__)
+    script._fp.register(["docker", "system", script._fp.any()], stdout=LAYER + DEAD_LAYER.replace("layer", "old", 1))
+    script._fp.register(["docker", "builder", script._fp.any()])
+
+    assert swept(keeping, replace(docker, builder=BuiltBy.BUILDKIT), script) == []
+
+    assert script.ran[-1][-1] == "id=old"

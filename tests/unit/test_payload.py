@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.payload import CREATED_LABEL, INSTANCE_LABEL, TARGET_LABEL, TOKEN_LABEL, Labels, write_context
+from lib.payload import CREATED_LABEL, INSTANCE_LABEL, TARGET_LABEL, TOKEN_LABEL, Labels, instance_in, write_context
 from tests.unit.support import labels_in, labels_of
 
 ROOT = Path(__file__).parents[2]
@@ -36,8 +36,8 @@ def test_the_dockerfile_takes_the_base_then_the_labels_then_one_layer_after_the_
     assert written(tmp_path, base="alpine:3", layers=2) == [
         "FROM alpine:3",
         f"LABEL {labels}",
-        "COPY payload-0 /registry-monitor/payload-0",
-        "COPY payload-1 /registry-monitor/payload-1",
+        "COPY payload-0 /registry-monitor/me/token/payload-0",
+        "COPY payload-1 /registry-monitor/me/token/payload-1",
     ]
 
 
@@ -152,3 +152,35 @@ def test_the_dockerfile_is_utf_8_whatever_the_locale(tmp_path):
     subprocess.run([sys.executable, *options, "-c", write, str(tmp_path)], cwd=ROOT, check=True)
 
     assert '"é✓"' in (tmp_path / "Dockerfile").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("padding", [0, 100, 150_000])
+def test_a_context_knows_what_it_holds(tmp_path, padding):
+    """BuildKit's records are told by these sizes; a padding makes two of them longer, and changes nothing else."""
+    context = write_context(tmp_path, "scratch", 2, 1001, labels_of(), padding)
+
+    def size(name):
+        path = tmp_path / name
+        return path.stat().st_size if path.exists() else 0
+
+    assert context.folder == "/registry-monitor/me/token/"
+    assert context.layer_bytes == (size("payload-0"), size("payload-1")) == (501, 500)
+    assert context.dockerfile_bytes == size("Dockerfile")
+    assert context.ignore_bytes == size(".dockerignore")
+    assert padding - 64 < context.ignore_bytes <= padding
+    lines = (tmp_path / "Dockerfile").read_text().splitlines()
+    assert [line.split()[0] for line in lines if line and not line.startswith("#")] == ["FROM", "LABEL", "COPY", "COPY"]
+
+
+@pytest.mark.parametrize(
+    ("text", "instance"),
+    [
+        (f"[1/1] COPY payload-0 /registry-monitor/{'a' * 32}/{'b' * 32}/payload-0", "a" * 32),
+        (f"COPY payload-0 /registry-monitor/{'a' * 32}/{'b' * 32}/other", None),
+        ("COPY . /opt/registry-monitor/", None),
+        ("", None),
+    ],
+)
+def test_a_payload_tells_whose_it_is(text, instance):
+    """By its path, and only by the whole of it."""
+    assert instance_in(text) == instance

@@ -387,3 +387,24 @@ def test_upkeep_never_takes_longer_than_a_step(script, step_timeout, wanted):
     target = Target("lab", REFERENCE, step_timeout=step_timeout)
 
     assert steps_of(target, script).upkeep_seconds == upkeep_seconds(target) == wanted
+
+
+@pytest.mark.parametrize(
+    ("stored", "reason", "expected"),
+    [
+        (True, Reason.UNAUTHORIZED, Reason.CREDENTIAL_HELPER),
+        (True, Reason.DENIED, Reason.CREDENTIAL_HELPER),
+        (True, Reason.SERVER_ERROR, Reason.SERVER_ERROR),
+        (False, Reason.UNAUTHORIZED, Reason.UNAUTHORIZED),
+    ],
+)
+def test_a_refusal_for_want_of_a_login_is_the_credential_helpers(monkeypatch, tmp_path, stored, reason, expected):
+    """Docker hides that a helper failed. With a login of our own, and for other failures, none is asked."""
+    monkeypatch.setattr("lib.steps.why_no_login", lambda *_: "the keychain is locked")
+    target = Target("lab", REFERENCE, docker_config=tmp_path if stored else None)
+    steps = Steps(target, Observed(), Docker(lambda _: None, "docker", {}, tmp_path))
+
+    step = failed(steps, StepName.PULL, fails(reason))
+
+    assert step.reason is expected
+    assert step.detail == ("docker's words; the keychain is locked" if expected is not reason else "docker's words")

@@ -1,0 +1,91 @@
+"""The monitor's cycles in this process, wired as `lib.monitor` wires them; and what runs commands without `sh`."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from types import TracebackType
+from typing import Self
+
+from bench.site import Payload, Site
+from lab.daemon import LabError
+from lib import __version__
+from lib.command import Command, Completed, Runner, ShRunner
+from lib.cycle_log import CycleLog
+from lib.cycles import Cycles
+from lib.environment import docker_environment, user_plugins
+from lib.health import Health
+from lib.history import History
+from lib.instance import Instance
+from lib.metrics import Metrics
+from lib.options import parse_options
+from lib.reason import Verdict
+from lib.steps import Observers
+
+
+class Wired:
+    """Cycles of one target, in a repository of its own. A context manager, which leaves nothing behind."""
+
+    def __init__(self, site: Site, payload: Payload, runner: Runner | None = None) -> None:
+        """Given a site, what is moved, and what runs the commands (by default, what the monitor has), make ready."""
+        runner = runner or ShRunner()
+        argv = (
+            f"-repository={site.new_repository()}",
+            f"-payload-size={payload.size}",
+            f"-payload-layers={payload.layers}",
+        )
+        options = parse_options(argv, {})
+        (self._target,) = options.targets
+        self._instance = Instance(site.new_folder())
+        self._history = History(self._instance.name)
+        self._history.replace(options.targets)
+        health = Health(lambda: None, lambda: ())
+        self._metrics = Metrics(__version__, lambda: not health.faults)
+        self._metrics.replace(options.targets)
+        self._log = CycleLog()
+        self._cycles = Cycles(
+            program=options.docker,
+            runner=runner,
+            env=docker_environment(site.engine.env, options.docker, runner),
+            instance=self._instance,
+            memory=self._history,
+            observer=Observers(self._metrics, health),
+            plugins=user_plugins(site.engine.env),
+        )
+
+    def __call__(self) -> None:
+        """Run a cycle, and keep, count and log it. Raise LabError where it is not up."""
+        cycle = self._cycles(self._target)
+        self._history.record(cycle)
+        self._metrics.observe(self._target, cycle, 0.0)
+        self._log.log(cycle)
+        if cycle.verdict is not Verdict.UP:
+            raise LabError(f"a cycle was {cycle.verdict}: {cycle.to_dict()}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._instance.close()
+
+
+def run_bare(command: Command) -> Completed:
+    """Given a command, run it as the standard library does, which on Linux is by vfork; without what `ShRunner` does
+    besides (deadlines of groups, bounded output, dying with the monitor). Return what came of it.
+    """
+    began = time.monotonic()
+    done = subprocess.run(
+        command.argv,
+        env=command.env,
+        input=b"" if command.stdin is None else command.stdin.reveal().encode(),
+        capture_output=True,
+        start_new_session=True,
+        timeout=command.deadline,
+        check=False,
+    )
+    seconds = time.monotonic() - began
+    return Completed(
+        done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"), seconds
+    )
