@@ -8,7 +8,7 @@ from datetime import datetime
 
 from lab.daemon import LabError, await_true
 from lab.monitor import Monitor
-from lib.reason import Verdict
+from lib.failure.reason import Verdict
 
 #: What a monitor whose log is read has to be given.
 LOG_OPTION = "-log-format=json"

@@ -34,10 +34,10 @@ from lab.proxy import Proxy
 from lab.registry import Registry
 from lab.session import Lab
 from lab.snapshot import take_snapshot
-from lib.database import Database
-from lib.payload import INSTANCE_LABEL
-from lib.reason import Verdict
-from lib.record import Bounds, Hours
+from lib.cycle.payload import INSTANCE_LABEL
+from lib.failure.reason import Verdict
+from lib.history.database import Database
+from lib.history.record import Bounds, Hours
 
 #: The same moments in every run, as far as a busy machine has the same.
 _SEED = 20261124

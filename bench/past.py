@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
+from lib.failure.reason import Verdict
 from lib.history import History
-from lib.reason import Verdict
-from lib.record import Bounds
+from lib.history.record import Bounds
+from lib.history.store import Store
 from lib.result import Cycle, Outcome, Step, StepName
-from lib.store import Store
 from lib.target import Target
 
 #: Steps of a cycle without login and base, and about what they take.

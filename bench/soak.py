@@ -30,7 +30,7 @@ from lab.folder import processes
 from lab.monitor import Monitor
 from lab.session import Lab
 from lab.snapshot import Snapshot, take_snapshot
-from lib.reason import Verdict
+from lib.failure.reason import Verdict
 from tests.lab.ground import Ground
 
 _SAMPLE_SECONDS = 2.0

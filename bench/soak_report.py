@@ -14,7 +14,7 @@ import pygal  # type: ignore[import-untyped]  # it has no types
 from bench.counts import Counts
 from bench.footprint import FIGURES, Sample
 from lab.engine import Engine
-from lib.reason import Verdict
+from lib.failure.reason import Verdict
 
 #: Points of a line of the plot.
 _MOST_POINTS = 200

@@ -11,7 +11,7 @@ from bench.result import Boxes, Figure, Limit, Result
 from bench.site import Payload, PlainScript, Site
 from bench.spread import in_turn, median, ratio
 from lab.daemon import LabError
-from lib.reason import Verdict
+from lib.failure.reason import Verdict
 
 METHOD = """The program is run anew each time, with its files in the page cache. It listens when its log says so, and
 has its first verdict when its log tells of the first cycle, in a repository that nobody has used. Beside it runs the

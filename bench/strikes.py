@@ -22,7 +22,7 @@ from lab.misbehaviour import answer, calling, downloading, flipped, plain, reset
 from lab.network import DROP, UNREACHABLE
 from lab.proxy import Proxy
 from lab.resolver import Failing
-from lib.reason import Reason
+from lib.failure.reason import Reason
 from tests.lab import faults, host_faults
 from tests.lab.faults import HTML, blob_get, certified, door, error, layer_put, manifest_get, manifest_put
 from tests.lab.ground import PASSWORD, REPOSITORY, USERNAME, Ground, Lane

@@ -11,16 +11,16 @@ from bench.site import Payload, Site
 from lab.daemon import LabError
 from lib import __version__
 from lib.command import Command, Completed, Runner, ShRunner
+from lib.cycle.cycles import Cycles
+from lib.cycle.steps import Observers
 from lib.cycle_log import CycleLog
-from lib.cycles import Cycles
-from lib.environment import docker_environment, user_plugins
+from lib.docker.environment import docker_environment, user_plugins
+from lib.failure.reason import Verdict
 from lib.health import Health
 from lib.history import History
 from lib.instance import Instance
 from lib.metrics import Metrics
 from lib.options import parse_options
-from lib.reason import Verdict
-from lib.steps import Observers
 
 
 class Wired:

@@ -11,28 +11,28 @@ from threading import Thread
 
 from lib import __version__
 from lib.command import ShRunner, Stopped
-from lib.cycles import Cycles
+from lib.cycle.cycles import Cycles
+from lib.cycle.steps import Observer, Observers
 from lib.docker import DockerError
-from lib.environment import SetupError, docker_environment, user_plugins
+from lib.docker.environment import SetupError, docker_environment, user_plugins
 from lib.failure import Reason
 from lib.health import Health
 from lib.history import History
+from lib.history.store import StateInUse, Store
 from lib.instance import Instance
 from lib.log import setup_logging
 from lib.memory import give_back_what_is_free
 from lib.metrics import Metrics
 from lib.once import JsonWriter, Narrator, Teller, can_be_drawn_on, exit_code, run_cycles
 from lib.options import Options, OptionsError
+from lib.options.values import Output
 from lib.result import Cycle
 from lib.service import Service, Systemd, sentence
 from lib.status import status_of
-from lib.steps import Observer, Observers
-from lib.store import StateInUse, Store
 from lib.target import Target
 from lib.under_way import UnderWay
-from lib.values import Output
 from lib.watch import Watch
-from lib.web import ListenError, Pages, start_web
+from lib.web.app import ListenError, Pages, start_web
 
 _log = logging.getLogger(__name__)
 
@@ -193,7 +193,7 @@ class Monitor:
             return JsonWriter(sys.stdout)
         if not can_be_drawn_on(sys.stdout, self._term):
             return Narrator(sys.stdout, self._options.targets)
-        from lib.terminal import Terminal, console_on  # noqa: PLC0415  with rich, which nobody else needs
+        from lib.once.terminal import Terminal, console_on  # noqa: PLC0415  with rich, which nobody else needs
 
         return Terminal(console_on(sys.stdout), self._options.targets)
 

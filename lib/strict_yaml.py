@@ -14,7 +14,7 @@ from typing import Self, TypeVar
 
 import yaml
 
-from lib.config import LARGEST_FILE_BYTES
+from lib.options.config import LARGEST_FILE_BYTES
 
 _T = TypeVar("_T")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lib.cycle.cycles import Cycles
 from lib.cycle_log import CycleLog
-from lib.cycles import Cycles
 from lib.history import History
 from lib.metrics import Metrics
 from lib.result import Cycle

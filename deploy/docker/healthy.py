@@ -19,7 +19,7 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 
 from lib.options import Options, OptionsError, parse_options
-from lib.web_config import WebConfig, read_web_config
+from lib.web.config import WebConfig, read_web_config
 
 _SECONDS = 8.0
 

@@ -17,7 +17,7 @@ from lib.reference import parse_reference
 from lib.result import Cycle, Outcome, Step, StepName
 from lib.target import Target
 from lib.under_way import UnderWay
-from lib.web import Pages, start_web
+from lib.web.app import Pages, start_web
 
 #: What docker prints as a push meets a broken registry, or a login a password that is no longer good.
 _SERVER_ERROR = (

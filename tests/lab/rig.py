@@ -12,11 +12,11 @@ from typing import Any, Self
 
 from lib.command import ShRunner
 from lib.cycle import CycleRunner
+from lib.cycle.housekeeping import Housekeeping
+from lib.cycle.payload import TARGET_LABEL
 from lib.docker import Docker
-from lib.environment import docker_environment
-from lib.housekeeping import Housekeeping
+from lib.docker.environment import docker_environment
 from lib.instance import Instance
-from lib.payload import TARGET_LABEL
 from lib.reference import Reference
 from lib.result import Cycle, Push, Step, StepName
 from lib.secret import Secret

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lab.session import Lab
-from lib.reason import Reason
+from lib.failure.reason import Reason
 from tests.lab.fault_matrix import ROWS
 from tests.lab.ground import Ground
 from tests.lab.matrix import running

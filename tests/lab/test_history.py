@@ -15,8 +15,8 @@ from contextlib import closing, suppress
 from lab.daemon import await_true
 from lab.monitor import Monitor
 from lab.mounts import small_disk
-from lib.database import Database
-from lib.record import Bounds
+from lib.history.database import Database
+from lib.history.record import Bounds
 from tests.lab.small_world import SmallWorld
 from tests.lab.test_cycle import login, once, path_of
 

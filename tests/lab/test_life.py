@@ -17,7 +17,7 @@ from lab.daemon import await_true
 from lab.engine import Engine
 from lab.monitor import Monitor
 from lab.mounts import filled, small_disk
-from lib.payload import INSTANCE_LABEL, TARGET_LABEL
+from lib.cycle.payload import INSTANCE_LABEL, TARGET_LABEL
 from tests.lab.small_world import SmallWorld
 from tests.lab.test_cycle import login, successes
 from tests.lab.test_service import QUICK, SOON, await_status

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lab.daemon import await_true
 from lab.monitor import Monitor
-from lib.payload import INSTANCE_LABEL
+from lib.cycle.payload import INSTANCE_LABEL
 from tests.lab.conftest import PASSWORD, USER
 from tests.lab.small_world import SmallWorld
 

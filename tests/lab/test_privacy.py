@@ -9,7 +9,7 @@ import pytest
 from lab.daemon import await_true
 from lab.monitor import Monitor
 from lab.registry import Registry
-from lib.payload import INSTANCE_LABEL
+from lib.cycle.payload import INSTANCE_LABEL
 from tests.lab.test_cycle import login, successes
 
 EVERY = ("-run-test-every=300ms", "-payload-size=64KiB", "-expect-private", "-expect-private-every=100ms")

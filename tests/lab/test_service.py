@@ -14,7 +14,7 @@ import pytest
 from lab.daemon import await_true
 from lab.monitor import Monitor
 from lab.registry import Registry
-from lib.payload import INSTANCE_LABEL
+from lib.cycle.payload import INSTANCE_LABEL
 from tests.lab.conftest import PASSWORD, USER
 from tests.lab.test_cycle import MONITOR, login
 

@@ -9,7 +9,7 @@ import pytest
 from bench.footprint import FIGURES, Figure, Footprint, Sample
 from bench.kills import Killing
 from bench.soak import soak
-from lib.reason import Reason
+from lib.failure.reason import Reason
 
 CYCLES = 100
 KILLS = 6

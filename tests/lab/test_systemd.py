@@ -21,7 +21,7 @@ from lab.daemon import LabError, await_true
 from lab.machine import Machine, docker_client
 from lab.port import Port
 from lab.root import make_root
-from lib.payload import INSTANCE_LABEL
+from lib.cycle.payload import INSTANCE_LABEL
 from tests.lab.conftest import PASSWORD, USER
 
 # The first test waits for a whole Debian and its packages.

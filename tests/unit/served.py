@@ -17,7 +17,7 @@ from lib.health import Health
 from lib.history import History
 from lib.metrics import Metrics
 from lib.under_way import UnderWay
-from lib.web import Pages, Web, start_web
+from lib.web.app import Pages, Web, start_web
 
 # Each takes half a second, and no test has to wait for it.
 _closing = ThreadPoolExecutor()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.command import Command, CommandError, Completed, Ending
-from lib.payload import Labels
+from lib.cycle.payload import Labels
 from lib.reference import Reference
 from lib.result import Push, Step, StepName
 from lib.target import Target

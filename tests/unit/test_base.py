@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from lib.answers import Image, Pushed
-from lib.base import Base, is_base, named_base, tagged_base, tell_of_push
+from lib.cycle.base import Base, is_base, named_base, tagged_base, tell_of_push
 from lib.docker import Docker, DockerError
+from lib.docker.answers import Image, Pushed
 from tests.unit.support import INSPECT, NAME, Script, described, digest_of, missing
 
 ID = digest_of("9")

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from lib.answers import CacheRecord
-from lib.build_cache import Traces, new_padding, remove_layers_of_dead, remove_traces
+from lib.cycle.build_cache import Traces, new_padding, remove_layers_of_dead, remove_traces
+from lib.cycle.payload import Context
 from lib.docker import BuiltBy, Docker
-from lib.payload import Context
+from lib.docker.answers import CacheRecord
 from tests.unit.support import NO_DAEMON, Script
 
 BEGAN = datetime(2026, 11, 24, 14, 0, 58, 200_000, UTC)

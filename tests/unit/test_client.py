@@ -2,9 +2,9 @@
 
 import pytest
 
-from lib.client import Client
 from lib.docker import BuiltBy, Docker
-from lib.podman import Podman
+from lib.docker.client import Client
+from lib.docker.podman import Podman
 from lib.target import Builder
 from tests.unit.support import Script, hangs, is_missing
 

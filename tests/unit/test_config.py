@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lib.config import LARGEST_FILE_BYTES, read_config
 from lib.options import OptionsError, parse_options
+from lib.options.config import LARGEST_FILE_BYTES, read_config
 from lib.secret import Secret
 
 TESTDATA = Path(__file__).parent / "testdata"

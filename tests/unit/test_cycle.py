@@ -12,10 +12,10 @@ import pytest
 
 from lib.command import Completed, Stopped
 from lib.cycle import CycleRunner
+from lib.cycle.housekeeping import Housekeeping
 from lib.docker import BuiltBy, Docker
-from lib.environment import prepare_config
+from lib.docker.environment import prepare_config
 from lib.failure import Verdict
-from lib.housekeeping import Housekeeping
 from lib.reference import Reference
 from lib.result import Push, StepName
 from lib.secret import Secret
@@ -180,7 +180,7 @@ class World:
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch):
     """Nothing comes late here: what waits for that waits no time."""
-    monkeypatch.setattr("lib.housekeeping._LATE_SECONDS", 0.0)
+    monkeypatch.setattr("lib.cycle.housekeeping._LATE_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -693,7 +693,7 @@ def test_upkeep_that_hangs_is_never_the_registrys_fault(world):
 def test_a_step_gets_what_is_left_of_the_cycle(make_world, monkeypatch):
     """Late in a cycle its own deadline is the nearer one; past it no command is begun."""
     now = [1000.0]
-    monkeypatch.setattr("lib.steps.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("lib.cycle.steps.time.monotonic", lambda: now[0])
     world = make_world(step_timeout=120.0, cycle_timeout=300.0)
 
     def takes(seconds):

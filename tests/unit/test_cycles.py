@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 from examples import a_target
 
-from lib.cycles import Cycles
+from lib.cycle.cycles import Cycles
 from lib.docker import DockerError
 from lib.instance import Instance
 from lib.target import Builder

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.answers import OUTPUT_LINES, Image
 from lib.command import TAIL_BYTES, Completed, Stopped
 from lib.docker import Docker, DockerError
+from lib.docker.answers import OUTPUT_LINES, Image
 from lib.failure import Reason
 from lib.secret import Secret
 from tests.unit.support import (

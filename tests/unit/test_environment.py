@@ -5,7 +5,7 @@ import json
 import pytest
 
 from lib.command import CommandError, Completed
-from lib.environment import SetupError, docker_environment, forget_logins, prepare_config, user_plugins
+from lib.docker.environment import SetupError, docker_environment, forget_logins, prepare_config, user_plugins
 from tests.unit.support import HOST, PASSWORD, SubprocessRunner
 
 ALWAYS = {"DOCKER_BUILDKIT": "0", "DOCKER_CLI_HINTS": "false", "BUILDKIT_PROGRESS": "plain"}

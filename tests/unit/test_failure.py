@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.failure import ADVICE, Failure, Reason, Scope, Verdict, classify
-from lib.words import CHARACTERS_MATCHED, LINES_SEARCHED, errors, plain
+from lib.failure.words import CHARACTERS_MATCHED, LINES_SEARCHED, errors, plain
 
 NAME = "registry.example/lab/canary:latest"
 URL = "https://registry.example/v2/lab/canary/manifests/latest"

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lib.option_table import OPTIONS
+from lib.options.table import OPTIONS
 from monitor import main
 
 PROGRAM = Path(__file__).resolve().parents[2] / "monitor.py"

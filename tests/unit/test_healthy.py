@@ -9,7 +9,7 @@ import pytest
 from served import a_certificate, served
 
 from lib.options import parse_options
-from lib.web_config import WebConfig, read_web_config
+from lib.web.config import WebConfig, read_web_config
 
 USERS = f"basic_auth_users: {{alice: $2y$04${'a' * 53}}}\n"
 TLS = "tls_server_config: {cert_file: server.crt, key_file: server.key}\n"

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.answers import Image
-from lib.build_cache import Traces
 from lib.command import Completed
+from lib.cycle.build_cache import Traces
+from lib.cycle.housekeeping import _LATE_SECONDS, Housekeeping, remove_images
+from lib.cycle.payload import Context
 from lib.docker import BuiltBy, Docker, DockerError
+from lib.docker.answers import Image
 from lib.failure import Reason
-from lib.housekeeping import _LATE_SECONDS, Housekeeping, remove_images
-from lib.payload import Context
 from lib.reference import Reference
 from lib.target import Target
 from tests.unit.support import (
@@ -53,7 +53,7 @@ def docker(script):
 def sleeps(monkeypatch):
     """For how long it was slept so far; no time passes."""
     slept = []
-    monkeypatch.setattr("lib.housekeeping.time.sleep", slept.append)
+    monkeypatch.setattr("lib.cycle.housekeeping.time.sleep", slept.append)
     return slept
 
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.answers import Image, Pulled
+from lib.cycle.judgement import foreign, judge_found, judge_pulled_back, judge_transfer, made_by_original
+from lib.docker.answers import Image, Pulled
 from lib.failure import Reason, Scope, Verdict
-from lib.judgement import foreign, judge_found, judge_pulled_back, judge_transfer, made_by_original
 from lib.result import Push
 from tests.unit.support import MADE, digest_of, labels_of
 

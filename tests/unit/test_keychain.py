@@ -7,7 +7,7 @@ import json
 import pytest
 
 from lib.command import CommandError, Completed, Ending
-from lib.keychain import why_no_login
+from lib.docker.keychain import why_no_login
 
 HOST = "registry.example:5000"
 STORE = {"credsStore": "lab"}

@@ -16,10 +16,10 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from lib.failure import Reason
 from lib.metrics import Metrics
+from lib.metrics.series import BUCKETS
 from lib.reference import parse_reference
 from lib.result import StepName
 from lib.secret import Secret
-from lib.series import BUCKETS
 from lib.target import Credentials
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"

@@ -12,11 +12,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.option_table import BY_NAME, OPTIONS, PER_TARGET, environment_name
 from lib.options import OptionsError, describe, parse_options
+from lib.options.table import BY_NAME, OPTIONS, PER_TARGET, environment_name
+from lib.options.values import LogLevel
 from lib.secret import Secret
 from lib.target import Builder, Credentials, Target
-from lib.values import LogLevel
 
 PLANTED = "hunter2-Zq9"
 REPOSITORY = "-repository=quay.io/acme/canary"

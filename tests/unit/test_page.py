@@ -9,11 +9,11 @@ from types import SimpleNamespace
 import pytest
 from examples import NOON, PLAIN_STEPS, HandClock, a_cycle, a_failed_cycle, a_target, an_up_cycle
 
-from lib import page_words
 from lib.failure import ADVICE, Reason, Scope, Verdict
 from lib.history import History
 from lib.page import Asked, Watched, headline, render
-from lib.page_view import STRIP_CYCLES, State, in_order, view_of
+from lib.page import words as page_words
+from lib.page.view import STRIP_CYCLES, State, in_order, view_of
 from lib.result import Outcome, Step, StepName
 from lib.status import status_of
 from lib.under_way import UnderWay

@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.payload import CREATED_LABEL, INSTANCE_LABEL, TARGET_LABEL, TOKEN_LABEL, Labels, instance_in, write_context
+from lib.cycle.payload import (
+    CREATED_LABEL,
+    INSTANCE_LABEL,
+    TARGET_LABEL,
+    TOKEN_LABEL,
+    Labels,
+    instance_in,
+    write_context,
+)
 from tests.unit.support import labels_in, labels_of
 
 ROOT = Path(__file__).parents[2]
@@ -136,7 +144,7 @@ def test_a_full_disk_is_told(tmp_path, monkeypatch):
     def full(size):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("lib.payload.os.urandom", full)
+    monkeypatch.setattr("lib.cycle.payload.os.urandom", full)
 
     with pytest.raises(OSError, match="No space left"):
         written(tmp_path)
@@ -144,10 +152,10 @@ def test_a_full_disk_is_told(tmp_path, monkeypatch):
 
 def test_the_dockerfile_is_utf_8_whatever_the_locale(tmp_path):
     """Docker reads UTF-8, so its encoding is named, and not left to the locale of the monitor."""
-    write = "import datetime, pathlib, sys\nfrom lib.payload import Labels, write_context\n"
+    write = "import datetime, pathlib, sys\nfrom lib.cycle.payload import Labels, write_context\n"
     write += "labels = Labels('é✓', 'me', 'token', datetime.datetime.now(datetime.UTC))\n"
     write += "write_context(pathlib.Path(sys.argv[1]), 'scratch', 1, 10, labels)\n"
-    options = ["-X", "warn_default_encoding", "-W", "error::EncodingWarning"]
+    options = ["-X", "warn_default_encoding", "-W", "error::EncodingWarning:lib.cycle.payload"]
 
     subprocess.run([sys.executable, *options, "-c", write, str(tmp_path)], cwd=ROOT, check=True)
 

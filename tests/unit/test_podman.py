@@ -5,8 +5,8 @@ import json
 import pytest
 
 from lib.docker import BuiltBy, DockerError
+from lib.docker.podman import Podman
 from lib.failure import Reason
-from lib.podman import Podman
 from lib.secret import Secret
 from tests.unit.support import HOST, INSPECT, NAME, Script, digest_of
 

@@ -9,9 +9,9 @@ import pytest
 from examples import HandClock, a_failed_cycle, an_up_cycle
 
 from lib.command import Stopped
+from lib.cycle.housekeeping import Housekeeping
+from lib.cycle.privacy import Privacy
 from lib.docker import Docker
-from lib.housekeeping import Housekeeping
-from lib.privacy import Privacy
 from lib.target import Target
 from tests.unit.support import (
     AMBIGUOUS,
@@ -124,7 +124,7 @@ def test_it_has_the_deadline_of_a_step(script, clock):
 def test_a_stop_in_the_middle_leaves_nothing(script, privacy, monkeypatch):
     """What the daemon still finishes after its client was ended is looked for, as no cycle comes after this one."""
     waited = []
-    monkeypatch.setattr("lib.housekeeping.time.sleep", waited.append)
+    monkeypatch.setattr("lib.cycle.housekeeping.time.sleep", waited.append)
 
     def stop():
         raise Stopped

@@ -2,10 +2,10 @@
 
 import pytest
 
-from lib.answers import Pulled
+from lib.cycle.propagation import pull_until_shown
 from lib.docker import DockerError
+from lib.docker.answers import Pulled
 from lib.failure import Failure, Reason
-from lib.propagation import pull_until_shown
 
 NEW, OLD = "sha256:new", "sha256:old"
 ABSENT = DockerError(Failure(Reason.NOT_FOUND, "manifest unknown", not_there=True))
@@ -20,8 +20,8 @@ class Registry:
         self.asked = []
         self.removed = 0
         self.now = 100.0
-        monkeypatch.setattr("lib.propagation.time.monotonic", lambda: self.now)
-        monkeypatch.setattr("lib.propagation.time.sleep", self.sleep)
+        monkeypatch.setattr("lib.cycle.propagation.time.monotonic", lambda: self.now)
+        monkeypatch.setattr("lib.cycle.propagation.time.sleep", self.sleep)
 
     def sleep(self, seconds):
         self.now += seconds

@@ -10,7 +10,7 @@ import pytest
 
 from lib.failure import ADVICE, Reason, Scope, Verdict
 from lib.metrics import Metrics
-from lib.option_table import GROUPS
+from lib.options.table import GROUPS
 from tests.unit.examples import a_target
 
 _ROOT = Path(__file__).resolve().parents[2]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.failure import Verdict
-from lib.record import Hours
+from lib.history.record import Hours
 
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.sampled_from(Verdict)), max_size=80), st.integers(0, 61))

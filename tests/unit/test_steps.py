@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from lib.answers import Answer
+from lib.cycle.steps import ASK_SECONDS, StepFailed, Steps, upkeep_seconds
 from lib.docker import Docker, DockerError
+from lib.docker.answers import Answer
 from lib.failure import Failure, Reason, Scope
 from lib.reference import Reference
 from lib.result import Outcome, StepName
-from lib.steps import ASK_SECONDS, StepFailed, Steps, upkeep_seconds
 from lib.target import Target
 from tests.unit.support import (
     CLIENT_VERSION,
@@ -294,7 +294,7 @@ def test_a_base_from_the_monitored_host_keeps_its_reason(script):
 def test_each_step_has_the_nearer_deadline(script, monkeypatch):
     """A step has its own deadline or what is left of the cycle's, whichever is less; past that nothing is begun."""
     now = [0.0]
-    monkeypatch.setattr("lib.steps.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("lib.cycle.steps.time.monotonic", lambda: now[0])
     steps = steps_of(Target("lab", REFERENCE, step_timeout=10.0, cycle_timeout=25.0), script)
     given = []
 
@@ -400,7 +400,7 @@ def test_upkeep_never_takes_longer_than_a_step(script, step_timeout, wanted):
 )
 def test_a_refusal_for_want_of_a_login_is_the_credential_helpers(monkeypatch, tmp_path, stored, reason, expected):
     """Docker hides that a helper failed. With a login of our own, and for other failures, none is asked."""
-    monkeypatch.setattr("lib.steps.why_no_login", lambda *_: "the keychain is locked")
+    monkeypatch.setattr("lib.cycle.steps.why_no_login", lambda *_: "the keychain is locked")
     target = Target("lab", REFERENCE, docker_config=tmp_path if stored else None)
     steps = Steps(target, Observed(), Docker(lambda _: None, "docker", {}, tmp_path))
 

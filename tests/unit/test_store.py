@@ -13,13 +13,13 @@ from datetime import timedelta
 import pytest
 from examples import NOON, HandClock, a_failed_cycle, a_target, an_up_cycle, eventually
 
-from lib import store as store_module
-from lib.database import SCHEMA_VERSION, Database, Finished
 from lib.failure import Verdict
 from lib.history import History
-from lib.record import Bounds, Hour
+from lib.history import store as store_module
+from lib.history.database import SCHEMA_VERSION, Database, Finished
+from lib.history.record import Bounds, Hour
+from lib.history.store import StateInUse, Store
 from lib.result import Push
-from lib.store import StateInUse, Store
 
 QUAY = "quay.io/acme/quay:canary"
 PUSH = Push("sha256:1", "sha256:2", "token", "instance", NOON)

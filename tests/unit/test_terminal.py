@@ -14,8 +14,8 @@ import pytest
 
 from lib.failure import Reason
 from lib.log import setup_logging
+from lib.once.terminal import Terminal, console_on
 from lib.result import Outcome, Step, StepName
-from lib.terminal import Terminal, console_on
 from tests.unit.examples import HandClock, a_failed_cycle, a_target, an_up_cycle
 from tests.unit.screen import Screen
 
@@ -134,7 +134,7 @@ def test_more_cycles_than_fit_the_screen_never_leave_it():
 
 def test_cycles_that_end_while_others_are_drawn_lose_no_line(monkeypatch):
     """Whoever draws next erases what was drawn last, and not what was told since."""
-    monkeypatch.setattr("lib.live._FRAMES_PER_SECOND", 1000)
+    monkeypatch.setattr("lib.once.live._FRAMES_PER_SECOND", 1000)
     play = Play(*NAMES)
     with play.terminal, ThreadPoolExecutor(8) as pool:
         for name in NAMES:

@@ -20,13 +20,14 @@ import pytest
 from examples import HandClock, a_failed_cycle, a_target, an_up_cycle
 from served import raw, served
 
-from lib import web, web_connections
 from lib.health import Health
 from lib.history import History
 from lib.metrics import Metrics
 from lib.reference import parse_reference
 from lib.under_way import UnderWay
-from lib.web import ListenError, Pages, start_web
+from lib.web import app as web
+from lib.web import connections as web_connections
+from lib.web.app import ListenError, Pages, start_web
 
 TARGETS = (a_target("quay"), a_target("docker.io/acme/canary", reference="docker.io/acme/canary"))
 

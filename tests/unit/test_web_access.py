@@ -12,9 +12,9 @@ import bcrypt
 import pytest
 from served import ASK, a_certificate, connected, raw, served, trusting
 
-from lib.web import ListenError
-from lib.web_access import Access
-from lib.web_login import Admission, Login
+from lib.web.access import Access
+from lib.web.app import ListenError
+from lib.web.login import Admission, Login
 
 PASSWORD = "hunter2:ä"
 HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode().replace("$2b$", "$2y$")
@@ -270,7 +270,7 @@ def test_no_change_opens_a_door(write, caplog, after, told):
 
 def test_a_file_that_did_not_change_is_not_read_again(write, monkeypatch):
     access = Access(write(TLS))
-    monkeypatch.setattr("lib.web_access.read_web_config", None)
+    monkeypatch.setattr("lib.web.access.read_web_config", None)
     assert access.rules() is access.rules()
 
 

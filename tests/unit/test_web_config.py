@@ -10,8 +10,8 @@ import pytest
 from served import a_certificate
 
 from lib.options import OptionsError, parse_options
-from lib.web_config import WebConfig, WebConfigError, read_web_config
-from lib.web_tls import CIPHERS, CURVES, tls_context
+from lib.web.config import WebConfig, WebConfigError, read_web_config
+from lib.web.tls import CIPHERS, CURVES, tls_context
 
 HASH = "$2y$04$" + "a" * 53
 TLS = "tls_server_config: {cert_file: server.crt, key_file: server.key"

@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from lib import web_connections
-from lib.web_connections import Connections
+from lib.web import connections as web_connections
+from lib.web.connections import Connections
 
 
 @pytest.fixture

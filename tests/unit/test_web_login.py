@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from lib import web_login
-from lib.web_login import Admission, Login
+from lib.web import login as web_login
+from lib.web.login import Admission, Login
 
 
 def header_of(name, password):

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from served import ASK, a_certificate, connected, files_at_most, raw, served, trusting
 
-from lib import web_connections, web_server
+from lib.web import connections as web_connections
+from lib.web import server as web_server
 
 METRICS = b"GET /metrics HTTP/1.0\r\n\r\n"
 TLS = "tls_server_config: {cert_file: server.crt, key_file: server.key}\n"

@@ -1,0 +1,201 @@
+"""Housekeeping: a host that looks after a cycle as it did before.
+
+What the monitor made is removed, whatever way a cycle or a process ended; what it did not make is left as it was, and
+an image that had the test image's name gets that name back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from lib.cycle.build_cache import Traces, remove_layers_of_dead, remove_traces
+from lib.cycle.payload import INSTANCE_LABEL, Labels
+from lib.cycle.steps import upkeep_seconds
+from lib.docker import BuiltBy, Docker, DockerError
+from lib.docker.answers import Image
+from lib.failure import Failure, Reason
+from lib.target import Target
+
+_log = logging.getLogger(__name__)
+
+#: How often leftovers are looked for where nothing calls for it.
+_SWEEP_EVERY_SECONDS = 3600.0
+
+#: How long the daemon may take to commit what it was at when its client was ended.
+_LATE_SECONDS = 1.0
+
+#: An image of an instance that nobody knows (another container's, say) is a leftover once no cycle can need it.
+_ABANDONED_AFTER = timedelta(hours=2)
+
+
+@dataclass
+class Housekeeping:
+    """The local images of one target's test image, and what BuildKit keeps beside them.
+
+    Attributes:
+        target: the target.
+        instance: this process's instance.
+        is_dead: tells an instance that ended without removing its images.
+    """
+
+    target: Target
+    instance: str
+    is_dead: Callable[[str], bool]
+
+    def __post_init__(self) -> None:
+        self.reference = self.target.reference.familiar
+        # An image that has our name waits under this one: derived from ours, so that it is found after a crash.
+        self._waiting = f"registry-monitor-held/{hashlib.sha256(self.reference.encode()).hexdigest()[:16]}:held"
+        self._held = False
+        self._unclean = True  # until a first look says otherwise: an instance before this one may have died
+        self._late = False
+        self._traces: Traces | None = None
+        self._swept = 0.0
+        self._seconds = upkeep_seconds(self.target)
+
+    def prepare(self, docker: Docker) -> None:
+        """Make the test image's name free, and remove what is left of earlier cycles. Raise DockerError."""
+        found = docker.find((self.reference, self._waiting), self._seconds)
+        self._held = self._waiting in found
+        if (image := found.get(self.reference)) is not None:
+            if Labels.from_dict(image.labels) is None:
+                docker.tag(image.image_id, self._waiting, self._seconds)
+                self._held = True
+            else:
+                self._unclean = True
+        if self._unclean or time.monotonic() - self._swept > _SWEEP_EVERY_SECONDS:
+            self._sweep(docker)
+        self.remove_traces(docker)
+
+    def remove_test_image(self, docker: Docker) -> None:
+        """Take the test image's name away, and its image with its last name; what stays is left to `restore()`."""
+        self.take_away(docker, self.reference)
+
+    def take_away(self, docker: Docker, name: str) -> None:
+        """Given a name that is ours, take it away from its image; where docker can't, it is left to `restore()`."""
+        try:
+            docker.rmi((name,), self._seconds)
+        except DockerError:
+            self._unclean = True
+
+    def expect_traces(self, traces: Traces) -> None:
+        """Given what a build left in BuildKit's cache, have it removed at the end of the cycle, if not before."""
+        self._traces = traces
+
+    def remove_traces(self, docker: Docker) -> int:
+        """Remove what the last build left in BuildKit's cache; return how many layers that were. Raise DockerError."""
+        if self._traces is None:
+            return 0
+        layers = remove_traces(docker, self._traces, self._seconds)
+        self._traces = None
+        return layers
+
+    def expect_leftovers(self, *, late: bool = False) -> None:
+        """Have all that may be left looked for at the end of the cycle.
+
+        Where a command was ended by force, it can still come about after that (`late`): then it is looked for again.
+        """
+        self._unclean = True
+        self._late = late
+
+    def restore(self, docker: Docker, *, is_last: bool = False) -> None:
+        """Remove what may be left of this cycle, and give an image that waited its name back.
+
+        What can't be done now is logged, and done before the next cycle; where there is none (`is_last`), what comes
+        late is waited for.
+        """
+        try:
+            if self._unclean:
+                self._sweep(docker)
+            if self._late and is_last:
+                time.sleep(_LATE_SECONDS)
+                self._sweep(docker)
+            self.remove_traces(docker)
+            if self._held:
+                docker.tag(self._waiting, self.reference, self._seconds)
+                docker.rmi((self._waiting,), self._seconds)
+                self._held = False
+        except DockerError as error:
+            self._unclean = True
+            self._tell(error.failure)
+        if self._late:
+            self._unclean, self._late = True, False
+
+    def _sweep(self, docker: Docker) -> None:
+        """Remove every image of this target that this process made, and those of dead instances.
+
+        One that somebody uses stays, and is told of: it keeps no cycle from running. Raise DockerError where docker
+        itself does not work.
+        """
+        ids = docker.images_with({INSTANCE_LABEL: None}, self._seconds)
+        images = docker.find(ids, self._seconds).values() if ids else ()
+        try:
+            remove_images(docker, [image for image in images if self._is_leftover(image)], self._seconds)
+        except DockerError as error:
+            if _is_broken(error):
+                raise
+            self._tell(error.failure)
+        if docker.builder is BuiltBy.BUILDKIT:
+            remove_layers_of_dead(docker, self.is_dead, self._seconds)
+        self._unclean = False
+        self._swept = time.monotonic()
+
+    def _is_leftover(self, image: Image) -> bool:
+        labels = Labels.from_dict(image.labels)
+        if labels is None:
+            return False
+        if labels.instance == self.instance:
+            return labels.target == self.target.name
+        return (
+            self.reference in image.tags
+            or self.is_dead(labels.instance)
+            or labels.created < datetime.now(UTC) - _ABANDONED_AFTER
+        )
+
+    def _tell(self, failure: Failure) -> None:
+        _log.warning(
+            "could not clean up all that this monitor made; it is tried again later",
+            extra={"target": self.target.name, "reason": str(failure.reason), "detail": failure.detail},
+        )
+
+
+def remove_images(docker: Docker, images: Iterable[Image], deadline: float) -> None:
+    """Given images of ours, remove them with all their names. Raise DockerError where one stays."""
+    # Those with a name first: the images between, which have none, go with them. What then is left are children and
+    # parents in no order that docker tells, so it is tried again as long as something goes.
+    left = sorted(images, key=lambda image: not image.tags)
+    while left:
+        errors: dict[str, DockerError] = {}
+        for image in left:
+            try:
+                docker.rmi(_references_of(image), deadline)
+            except DockerError as error:
+                if _is_broken(error):
+                    raise
+                errors[image.image_id] = error
+        stayed = docker.find(tuple(errors), deadline) if errors else {}
+        if len(stayed) == len(left):
+            raise errors[left[0].image_id]
+        left = list(stayed.values())
+
+
+def _references_of(image: Image) -> tuple[str, ...]:
+    """Given an image, return what docker removes it by.
+
+    That is its ID wherever it will do: its name can be a newer image's by now, another cycle being on its way. Docker
+    refuses it for an image with several names.
+    """
+    repositories = {tag.rpartition(":")[0] for tag in image.tags} | {name.partition("@")[0] for name in image.digests}
+    return (image.image_id,) if len(image.tags) < 2 and len(repositories) < 2 else (*image.tags, *image.digests)  # noqa: PLR2004  one
+
+
+def _is_broken(error: DockerError) -> bool:
+    """Given how a local command failed, return whether docker itself does not work: there is no sense in going on."""
+    return error.deadline_passed or (
+        error.failure.reason in (Reason.DAEMON, Reason.CLI) and not error.failure.not_there
+    )

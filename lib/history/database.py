@@ -1,0 +1,280 @@
+"""Database: the SQLite file of the history. What stands in it, how it is read and written, and how it stays bounded.
+
+    DatabaseUnusable    the file is damaged, or made by another version: to be set aside, never written to
+
+Everything is kept by repository and tag, so that a target that is renamed keeps its history. What is written is always
+what holds from now on, never a difference: writing it twice, or after a failure again, is right.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+
+from lib.failure import Verdict
+from lib.history.record import MOST_HOURS, Bounds, Hour
+from lib.result import Cycle, Outcome, Push, rfc3339
+
+#: What `PRAGMA user_version` says of this schema. Another schema gets the next number.
+SCHEMA_VERSION = 1
+
+#: How long it waits for another program that reads or writes the file.
+_BUSY_SECONDS = 2.0
+
+#: Cycles that are kept of each repository and tag: in number, and in days.
+_MOST_SUCCESSES, _MOST_FAILURES = 200, 1000
+_SUCCESS_DAYS, _FAILURE_DAYS = 30, 90
+_DAY_SECONDS = 24 * 3600
+#: Instances of this monitor that are kept: years of them, but no endless number where it is restarted every second.
+_MOST_INSTANCES = 10_000
+#: Beyond this size, the oldest successes go, and then the oldest failures.
+MOST_BYTES = 256 * 1024 * 1024
+_REMOVED_AT_ONCE = 1000
+
+_SCHEMA = f"""
+CREATE TABLE instances (name TEXT PRIMARY KEY, started REAL NOT NULL);
+CREATE TABLE pushes (
+    reference TEXT PRIMARY KEY, digest TEXT NOT NULL, image_id TEXT NOT NULL, token TEXT NOT NULL,
+    instance TEXT NOT NULL, created TEXT NOT NULL
+);
+CREATE TABLE standings (reference TEXT PRIMARY KEY, since TEXT NOT NULL, ended REAL NOT NULL);
+CREATE TABLE cycles (
+    id INTEGER PRIMARY KEY, reference TEXT NOT NULL, ended REAL NOT NULL, failed INTEGER NOT NULL,
+    cycle TEXT NOT NULL, output TEXT NOT NULL
+);
+CREATE INDEX cycles_by_reference ON cycles (reference, failed);
+CREATE TABLE hours (
+    reference TEXT NOT NULL, hour INTEGER NOT NULL, up INTEGER NOT NULL, down INTEGER NOT NULL,
+    unknown INTEGER NOT NULL, covered_ms INTEGER NOT NULL, PRIMARY KEY (reference, hour)
+) WITHOUT ROWID;
+PRAGMA user_version = {SCHEMA_VERSION};
+"""
+
+
+class DatabaseUnusable(Exception):  # noqa: N818  it is no fault of whoever meets it
+    """The file can't be used as it is, and never will. Its text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A finished cycle, and what it made of its target.
+
+    Attributes:
+        reference: repository and tag.
+        cycle: the cycle.
+        since: the start of the first cycle of the unbroken run of its verdict.
+        ended: when it ended, in seconds since 1970.
+        hour: the tally of the hour that it began in.
+    """
+
+    reference: str
+    cycle: Cycle
+    since: datetime
+    ended: float
+    hour: Hour
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is kept of one repository and tag.
+
+    Attributes:
+        push: the last acknowledged push, None where there is none.
+        since, ended: as of the last `Finished`; they say nothing without cycles.
+        cycles, failures: the last cycles, and those that were not up; oldest first.
+        hours: the numbers of the tallies, as `lib.history.record.Hours` takes them.
+    """
+
+    push: Push | None = None
+    since: datetime | None = None
+    ended: float = 0.0
+    cycles: tuple[Cycle, ...] = ()
+    failures: tuple[Cycle, ...] = ()
+    hours: tuple[int, ...] = field(default=(), repr=False)
+
+
+class Database:
+    """The file, open. One thread at a time uses it. All it does raises sqlite3.Error where the disk does not play."""
+
+    def __init__(self, path: Path) -> None:
+        """Given the file's path, open it, and make it where there is none (0600).
+
+        Raise DatabaseUnusable, OSError or sqlite3.Error.
+        """
+        # SQLite's own files beside it get its mode.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode=0o600))
+        self.path = path
+        self._file = path.stat()
+        self._connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        try:
+            with _told_apart():
+                self._prepare()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether its path still leads to this file: SQLite itself would go on in one that was deleted."""
+        try:
+            return os.path.samestat(self.path.stat(), self._file)
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        """Close it."""
+        self._connection.close()
+
+    def instances(self) -> frozenset[str]:
+        """Return the instances that used it."""
+        return frozenset(name for (name,) in self._connection.execute("SELECT name FROM instances"))
+
+    def kept(self, reference: str, bounds: Bounds) -> Kept:
+        """Given repository and tag, and at most how many cycles to return, return what is kept of it."""
+        select = self._connection.execute
+        push = select(
+            "SELECT digest, image_id, token, instance, created FROM pushes WHERE reference = ?", (reference,)
+        ).fetchone()
+        standing = select("SELECT since, ended FROM standings WHERE reference = ?", (reference,)).fetchone()
+        hours = select(
+            "SELECT hour, up, down, unknown, covered_ms FROM hours WHERE reference = ? ORDER BY hour", (reference,)
+        )
+        return Kept(
+            push=_push(*push) if push else None,
+            since=datetime.fromisoformat(standing[0]) if standing else None,
+            ended=standing[1] if standing else 0.0,
+            cycles=self._cycles("reference = ?", reference, bounds.cycles) if standing else (),
+            failures=self._cycles("reference = ? AND failed", reference, bounds.failures),
+            hours=tuple(number for row in hours for number in row),
+        )
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Have what is written within it be on the disk at its end, all or nothing, whatever happens then.
+
+        Raise DatabaseUnusable or sqlite3.Error.
+        """
+        with _told_apart():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def write_instance(self, name: str, now: float) -> None:
+        """Given an instance that uses it from now on, and the time in seconds since 1970, keep it."""
+        self._connection.execute("INSERT OR IGNORE INTO instances VALUES (?, ?)", (name, now))
+
+    def write_push(self, reference: str, push: Push | None) -> None:
+        """Given repository and tag, and the last acknowledged push there (None: it is to be forgotten), keep that."""
+        self._connection.execute("DELETE FROM pushes WHERE reference = ?", (reference,))
+        if push is not None:
+            row = (reference, push.digest, push.image_id, push.token, push.instance, push.created.isoformat())
+            self._connection.execute("INSERT INTO pushes VALUES (?, ?, ?, ?, ?, ?)", row)
+
+    def write_finished(self, finished: Finished) -> None:
+        """Given a finished cycle, keep it with what it made of its target, and drop what is too much of that."""
+        reference, cycle, hour = finished.reference, finished.cycle, finished.hour
+        execute = self._connection.execute
+        failed = cycle.verdict is not Verdict.UP
+        output = cycle.failed.output if cycle.failed else ()
+        execute(
+            "INSERT INTO cycles (reference, ended, failed, cycle, output) VALUES (?, ?, ?, ?, ?)",
+            (reference, finished.ended, failed, json.dumps(cycle.to_dict()), json.dumps(output)),
+        )
+        execute("REPLACE INTO standings VALUES (?, ?, ?)", (reference, rfc3339(finished.since), finished.ended))
+        execute(
+            "REPLACE INTO hours VALUES (?, ?, ?, ?, ?, ?)",
+            (reference, hour.hour, hour.up, hour.down, hour.unknown, hour.covered_ms),
+        )
+        which = "SELECT id FROM cycles WHERE reference = ? AND failed = ? ORDER BY id DESC LIMIT 1 OFFSET ?"
+        execute(
+            f"DELETE FROM cycles WHERE reference = ? AND failed = ? AND id <= ({which})",  # noqa: S608  ours
+            (reference, failed, reference, failed, _MOST_FAILURES if failed else _MOST_SUCCESSES),
+        )
+
+    def prune(self, now: float, most_bytes: int = MOST_BYTES) -> None:
+        """Given the time in seconds since 1970, and how large it may be, drop what is too old and too much."""
+        execute = self._connection.execute
+        for failed, days in ((0, _SUCCESS_DAYS), (1, _FAILURE_DAYS)):
+            execute("DELETE FROM cycles WHERE failed = ? AND ended < ?", (failed, now - days * _DAY_SECONDS))
+        execute("DELETE FROM hours WHERE hour < ?", (now // 3600 - MOST_HOURS - 1,))
+        execute(
+            "DELETE FROM instances WHERE name NOT IN (SELECT instance FROM pushes)"
+            " AND name NOT IN (SELECT name FROM instances ORDER BY started DESC LIMIT ?)",
+            (_MOST_INSTANCES,),
+        )
+        for failed in (0, 1):
+            while self._bytes() > most_bytes and self._drop_oldest(failed):
+                pass
+
+    def _drop_oldest(self, failed: int) -> int:
+        """Drop some of the oldest successes or failures, the last cycle of each target apart. Return how many."""
+        return self._connection.execute(
+            "DELETE FROM cycles WHERE id IN (SELECT id FROM cycles WHERE failed = ?"
+            " AND id NOT IN (SELECT MAX(id) FROM cycles GROUP BY reference) ORDER BY id LIMIT ?)",
+            (failed, _REMOVED_AT_ONCE),
+        ).rowcount
+
+    def _bytes(self) -> int:
+        """Return how much of the file is in use."""
+        pages, free, size = (self._pragma(name) for name in ("page_count", "freelist_count", "page_size"))
+        return (pages - free) * size
+
+    def _pragma(self, name: str) -> int:
+        return int(self._connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+    def _prepare(self) -> None:
+        """Make a file that is empty ready, and look at one that is not. Raise DatabaseUnusable."""
+        # Nobody shares it. So it needs no shared memory in a file, for which a full disk has no room.
+        self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        version = self._pragma("user_version")
+        if version == 0 and not self._connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+        elif version != SCHEMA_VERSION:
+            raise DatabaseUnusable(f"its schema has the version {version}, and this program knows {SCHEMA_VERSION}")
+        elif (fault := self._connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+            raise DatabaseUnusable(f"it is damaged: {fault}")
+        # Every commit is on the disk before it is told: an acknowledged push must outlive a power cut.
+        self._connection.execute("PRAGMA synchronous = FULL")
+
+    def _cycles(self, which: str, reference: str, limit: int) -> tuple[Cycle, ...]:
+        """Return the last cycles, oldest first."""
+        rows = self._connection.execute(
+            f"SELECT cycle, output FROM cycles WHERE {which} ORDER BY id DESC LIMIT ?",  # noqa: S608  it is ours
+            (reference, limit),
+        )
+        return tuple(_cycle(*row) for row in rows)[::-1]
+
+
+@contextmanager
+def _told_apart() -> Iterator[None]:
+    """Raise DatabaseUnusable in place of SQLite's errors that say that the file is damaged, or no database."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise DatabaseUnusable(f"it is damaged: {error}") from None
+        raise
+
+
+def _push(digest: str, image_id: str, token: str, instance: str, created: str) -> Push:
+    return Push(digest, image_id, token, instance, datetime.fromisoformat(created))
+
+
+def _cycle(shape: str, output: str) -> Cycle:
+    """Given a cycle's JSON, and what its failed step printed, return the cycle."""
+    cycle = Cycle.from_dict(json.loads(shape))
+    printed = tuple(json.loads(output))
+    steps = (replace(step, output=printed) if step.outcome is Outcome.FAILED else step for step in cycle.steps)
+    return replace(cycle, steps=tuple(steps))

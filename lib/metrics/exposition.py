@@ -1,0 +1,69 @@
+"""Exposition: all metrics as the text that a scraper asks for."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import logging
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from prometheus_client.core import Metric
+from prometheus_client.exposition import choose_encoder, gzip_accepted
+from prometheus_client.registry import Collector
+
+from lib.metrics.series import Encoding, RowCollector
+
+_log = logging.getLogger(__name__)
+
+
+class _Writable(Protocol):
+    def write(self, piece: bytes, /) -> int: ...
+
+
+class Exposition:
+    """Writes metrics: byte for byte what prometheus_client would write, and much sooner."""
+
+    def __init__(self, rows: RowCollector, others: Collector) -> None:
+        """Given the rows of the targets, and all other metrics."""
+        self._rows = rows
+        self._others = others
+
+    def answer(self, accept: str, accept_encoding: str) -> tuple[list[tuple[str, str]], bytes]:
+        """Given a request's `Accept` and `Accept-Encoding`, return headers and body of the answer."""
+        try:
+            encoder, content_type = choose_encoder(accept)
+        except (TypeError, ValueError):  # it asks for a version that is no number
+            encoder, content_type = choose_encoder("")
+        headers = [("Content-Type", content_type)]
+        body = io.BytesIO()
+        if gzip_accepted(accept_encoding):
+            headers.append(("Content-Encoding", "gzip"))
+            # The highest level would take ten times as long, for a fifth less.
+            with gzip.GzipFile(fileobj=body, mode="wb", compresslevel=1) as compressed:
+                self._write(compressed, Encoding(encoder, content_type))
+        else:
+            self._write(body, Encoding(encoder, content_type))
+        return headers, body.getvalue()
+
+    def _write(self, file: _Writable, encoding: Encoding) -> None:
+        # A thousand targets are 27 MB of text, of which there must never be two copies.
+        for piece in self._rows.pieces(encoding):
+            file.write(piece)
+        file.write(encoding.encoder(self._others))
+
+
+class Guarded:
+    """A collector whose faults don't take the rest of a scrape with them."""
+
+    def __init__(self, collect: Callable[[], Iterable[Metric]]) -> None:
+        """Given what returns its metrics."""
+        self._collect = collect
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the metrics, none where they can't be had."""
+        try:
+            return tuple(self._collect())
+        except Exception as error:  # noqa: BLE001  whatever it is
+            _log.warning("some metrics can't be had", extra={"error": type(error).__name__, "detail": str(error)})
+            return ()

@@ -1,0 +1,262 @@
+"""Tells people at a terminal of the cycles of `once`: steps as they run, then a table, then each failure.
+
+What is finished scrolls up; below it stand the cycles under way, as many as the screen has room for. No text becomes a
+string of rich's: it would read markup in it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from threading import Lock
+from types import TracebackType
+from typing import Self, TextIO
+
+from rich import box
+from rich.columns import Columns
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.padding import Padding
+from rich.progress_bar import ProgressBar
+from rich.segment import Segment
+from rich.table import Table
+from rich.text import Text
+
+from lib.failure import ADVICE, Verdict
+from lib.once import Teller, last_lines, legible, tries
+from lib.once.live import LiveDisplay
+from lib.result import Cycle, Outcome, Step, StepName
+from lib.target import Target
+
+_BAR_WIDTH = 20
+#: On a screen of fewer columns there is no bar, and the table leaves to the lines around it what they tell as well.
+_WIDE = 72
+#: Below the cycles under way: how many more there are, how many have finished (in two lines, it may be), the cursor.
+_LINES_BELOW = 4
+
+_MARKS: Mapping[Verdict | Outcome, tuple[str, str]] = {
+    Verdict.UP: ("✓", "green"),
+    Verdict.DOWN: ("✗", "bold red"),
+    Verdict.UNKNOWN: ("?", "yellow"),
+    Outcome.OK: ("✓", "green"),
+    Outcome.FAILED: ("✗", "bold red"),
+    Outcome.SKIPPED: ("-", "dim"),
+}
+_SPINS_PER_SECOND = 10
+_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+#: The same for a terminal that is not UTF-8.
+_ASCII_MARKS = str.maketrans({"✓": "+", "✗": "x"})
+_ASCII_SPINNER = "|/-\\"
+
+
+def console_on(stream: TextIO) -> Console:
+    """Given a stream that is a terminal, return rich's console there, which heeds NO_COLOR, COLUMNS and LINES."""
+    return Console(file=stream, force_terminal=True, markup=False, emoji=False, highlight=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _UnderWay:
+    """A cycle under way, as far as it is known.
+
+    Attributes:
+        target: the target's name.
+        since: when it began, by the terminal's clock.
+        done: its finished steps.
+        running: the step under way, None between two.
+        running_since: when that began.
+    """
+
+    target: str
+    since: float
+    done: tuple[Step, ...] = ()
+    running: StepName | None = None
+    running_since: float = 0.0
+
+
+class Terminal(Teller):
+    """Draws the cycles under way as they get on; tells of each finished one, and of all of them at the end."""
+
+    def __init__(
+        self, console: Console, targets: Sequence[Target], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Given the console to draw on, all targets that will be told of, and a clock of seconds."""
+        self._console = console
+        self._expected = len(targets)
+        self._clock = clock
+        self._lock = Lock()
+        self._under_way: dict[str, _UnderWay] = {}
+        self._verdicts: Counter[Verdict] = Counter()
+        self._live = LiveDisplay(self, console)
+
+    def __enter__(self) -> Self:
+        """Begin to draw."""
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the terminal as it was, below all that was told."""
+        self._live.stop()
+        finished = self._verdicts.total()
+        if finished < self._expected:
+            self._live.print(Text(f"Stopped with {finished} of {self._expected} finished."))
+
+    def step_started(self, target: Target, step: StepName) -> None:
+        """Draw a step that runs from now on."""
+        now = self._clock()
+        with self._lock:
+            before = self._under_way.get(target.name, _UnderWay(target.name, now))
+            self._under_way[target.name] = replace(before, running=step, running_since=now)
+
+    def step_finished(self, target: Target, step: Step) -> None:
+        """Draw how a step went."""
+        with self._lock:
+            before = self._under_way[target.name]
+            self._under_way[target.name] = replace(before, done=(*before.done, step), running=None)
+
+    def cycle_finished(self, cycle: Cycle) -> None:
+        """Tell for good what came of a cycle, above those under way."""
+        with self._lock:
+            self._under_way.pop(cycle.target, None)
+            self._verdicts[cycle.verdict] += 1
+        failed = cycle.failed
+        why = f": {failed.name} failed, {failed.reason} ({failed.scope})" if failed else ""
+        head = self._head(
+            self._mark(cycle.verdict), cycle.target, f"{cycle.verdict} after {_seconds(cycle.seconds)}{why}"
+        )
+        self._live.print(_block(head, [self._step(step) for step in cycle.steps]))
+
+    def all_finished(self, cycles: Sequence[Cycle]) -> None:
+        """Tell the result: a table, then each failure and what to do, then how many are up."""
+        self._live.stop()
+        self._live.print(self._table(cycles))
+        for cycle in cycles:
+            if cycle.failed is not None:
+                head = self._head(self._mark(cycle.verdict), cycle.target)
+                self._live.print(head, self._failure(cycle.failed), Text())
+        verdicts = [
+            self._mark(verdict).append(f" {self._verdicts[verdict]} {verdict}")
+            for verdict in Verdict
+            if self._verdicts[verdict]
+        ]
+        self._live.print(Text(", ").join(verdicts))
+
+    # What is drawn while cycles run.
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw as many cycles under way as there is room for, and how far all have got."""
+        with self._lock:
+            under_way = list(self._under_way.values())
+            verdicts = self._verdicts.copy()
+        room = options.size.height - _LINES_BELOW
+        for number, cycle in enumerate(under_way):
+            lines = console.render_lines(self._running(cycle), options, pad=False)
+            room -= len(lines)
+            if room < 0:
+                yield Text(f"  and {len(under_way) - number} more under way", style="dim")
+                break
+            for line in lines:
+                yield from (*line, Segment.line())
+        if self._expected > 1:
+            yield self._progress(verdicts)
+
+    def _running(self, cycle: _UnderWay) -> RenderableType:
+        now = self._clock()
+        steps = [self._step(step) for step in cycle.done]
+        if cycle.running is not None:
+            steps.append(self._spinner().append(f" {cycle.running} {now - cycle.running_since:.1f} s", style="bold"))
+        return _block(self._head(self._spinner(), cycle.target, f"{now - cycle.since:.1f} s"), steps)
+
+    def _progress(self, verdicts: Counter[Verdict]) -> RenderableType:
+        told = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in Verdict if verdicts[verdict])
+        finished = f"{verdicts.total()} of {self._expected} finished"
+        text = Text(f"{finished}: {told}" if told else finished)
+        if not self._is_wide:
+            return text
+        return _row(ProgressBar(self._expected, verdicts.total(), width=_BAR_WIDTH), text)
+
+    # What is told for good.
+
+    def _table(self, cycles: Sequence[Cycle]) -> RenderableType:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        table.add_column("target", overflow="fold")
+        table.add_column("verdict", no_wrap=True)
+        table.add_column("seconds", no_wrap=True, justify="right")
+        if self._is_wide:
+            table.add_column("slowest step", no_wrap=True)
+            table.add_column("reason (scope)", overflow="fold")
+        for cycle in cycles:
+            slowest = max(cycle.steps, key=lambda step: step.seconds, default=None)
+            failed = cycle.failed
+            row = (
+                Text(cycle.target),
+                self._mark(cycle.verdict).append(f" {cycle.verdict}"),
+                Text(f"{cycle.seconds:.2f}"),
+                Text(f"{slowest.name} {_seconds(slowest.seconds)}" if slowest else ""),
+                Text(f"{failed.reason} ({failed.scope})" if failed else ""),
+            )
+            table.add_row(*row[: len(table.columns)])
+        return table
+
+    @staticmethod
+    def _failure(failed: Step) -> RenderableType:
+        retried = f", {tries(failed)}" if failed.retries else ""
+        told = [
+            ("step", f"{failed.name}, failed after {_seconds(failed.seconds)}{retried}"),
+            ("reason", failed.reason),
+            ("scope", failed.scope),
+            ("detail", legible(failed.detail or "")),
+            ("last lines", "\n".join(last_lines(failed))),
+            ("what to do", ADVICE[failed.reason] if failed.reason else ""),
+        ]
+        rows = Table.grid(padding=(0, 2))
+        rows.add_column(no_wrap=True, style="dim")
+        rows.add_column(overflow="fold")
+        for name, text in told:
+            if text:
+                rows.add_row(Text(name), Text(text))
+        return Padding(rows, (0, 0, 0, 2))
+
+    # Their parts.
+
+    @staticmethod
+    def _head(mark: Text, target: str, told: str = "") -> RenderableType:
+        return _row(mark, Text.assemble((target, "bold"), f"  {told}" if told else "", overflow="fold"))
+
+    def _step(self, step: Step) -> Text:
+        told = "skipped" if step.outcome is Outcome.SKIPPED else _seconds(step.seconds)
+        retried = f" ({step.retries + 1} tries)" if step.retries else ""
+        return self._mark(step.outcome).append(f" {step.name} {told}{retried}", style="default")
+
+    def _mark(self, result: Verdict | Outcome) -> Text:
+        """Given a verdict or an outcome, return its sign, which says without its colour what it is."""
+        mark, style = _MARKS[result]
+        return Text.assemble((mark.translate(_ASCII_MARKS) if self._is_ascii else mark, style))
+
+    def _spinner(self) -> Text:
+        signs = _ASCII_SPINNER if self._is_ascii else _SPINNER
+        return Text.assemble((signs[int(self._clock() * _SPINS_PER_SECOND) % len(signs)], "cyan"))
+
+    @property
+    def _is_wide(self) -> bool:
+        return self._console.width >= _WIDE
+
+    @property
+    def _is_ascii(self) -> bool:
+        return self._console.options.ascii_only
+
+
+def _row(*cells: RenderableType) -> RenderableType:
+    row = Table.grid(padding=(0, 1))
+    row.add_row(*cells)
+    return row
+
+
+def _block(head: RenderableType, steps: Sequence[Text]) -> RenderableType:
+    return Group(head, Padding(Columns(steps, padding=(0, 2)), (0, 0, 0, 2)))
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.2f} s"

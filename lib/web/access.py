@@ -1,0 +1,100 @@
+"""Access: the web configuration as its files are now, looked at anew for every connection."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+
+from lib.web.config import WebConfig, WebConfigError, read_web_config
+from lib.web.tls import TlsError, tls_context
+
+_log = logging.getLogger(__name__)
+
+#: What tells that a file is another: device, inode, size and time of its last change; None for one that isn't there.
+_Stamp = tuple[int, int, int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What holds for a connection.
+
+    Attributes:
+        config: what the file says.
+        context: what speaks TLS, None for plain HTTP.
+    """
+
+    config: WebConfig = field(default_factory=WebConfig)
+    context: ssl.SSLContext | None = None
+
+
+class Access:
+    """Says what holds now."""
+
+    def __init__(self, path: Path | None) -> None:
+        """Given the web configuration file, None for neither TLS nor login, read it. Raise WebConfigError."""
+        self._path = path
+        self._reading = Lock()
+        self._stamps: dict[Path, _Stamp] = {}
+        self._faults: tuple[str, ...] = ()
+        self._rules = Rules() if path is None else self._read(path, WebConfig())
+
+    def rules(self) -> Rules:
+        """Return what holds now: while the files are at fault, what held before. A fault is logged once."""
+        if self._path is None:
+            return self._rules
+        with self._reading:
+            # While there is a fault, a file that is not known yet may be what mends it.
+            if self._faults or any(_stamp(path) != stamp for path, stamp in self._stamps.items()):
+                self._read_again(self._path)
+            return self._rules
+
+    def _read_again(self, path: Path) -> None:
+        faults, self._faults = self._faults, ()
+        try:
+            self._rules = self._read(path, self._rules.config)
+        except WebConfigError as error:
+            self._faults = error.faults
+            for fault in () if error.faults == faults else error.faults:
+                _log.error("the web configuration stays as it was", extra={"detail": fault})
+        else:
+            _log.info("the web configuration was read again", extra={"file": str(path)})
+
+    def _read(self, path: Path, before: WebConfig) -> Rules:
+        """Given the file, and what held before, return what is to hold. Raise WebConfigError."""
+        # A stamp is older than what was read after it was taken: no change is ever missed.
+        stamps = {path: _stamp(path)}
+        config = read_web_config(path)
+        stamps |= {file: _stamp(file) for file in (config.tls.files if config.tls else ())}
+        try:
+            context = tls_context(config.tls) if config.tls else None
+        except TlsError as error:
+            raise WebConfigError([f"{path}: {error}"]) from None
+        if opened := _opened(before, config):
+            raise WebConfigError([f"{path}: {opened}: that takes a restart"])
+        self._stamps = stamps
+        return Rules(config, context)
+
+
+def _opened(before: WebConfig, after: WebConfig) -> str | None:
+    """Given what held and what is to hold, return which door that would open.
+
+    A file that an editor is just writing lacks its end, and is no reason to let everybody in.
+    """
+    if before.tls is not None and after.tls is None:
+        return "has no `tls_server_config` any more"
+    if before.tls is not None and after.tls is not None and after.tls.verify < before.tls.verify:
+        return "asks no client for a certificate any more"
+    if before.users and not after.users:
+        return "has no `basic_auth_users` any more"
+    return None
+
+
+def _stamp(path: Path) -> _Stamp:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
