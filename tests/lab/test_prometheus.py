@@ -24,6 +24,8 @@ from lab.monitor import Monitor
 from lab.prometheus import Prometheus
 from lab.proxy import Proxy
 from tests.lab.conftest import PASSWORD, USER
+from tests.lab.terminal_session import Session
+from tests.lab.test_cycle import login
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 DASHBOARD = json.loads((DEPLOY / "grafana/registry-monitor.json").read_text())
@@ -123,9 +125,10 @@ def watch(session_lab, engine, registry):
         yield Watch(prometheus, receiver, monitors, proxies)
 
 
-def test_a_registry_breaks_pages_is_repaired_and_resolves_with_one_notification_for_all(watch):
-    """Two monitors see it, three are told (people, Prometheus, /status), and all tell the same step and reason."""
+def test_a_registry_breaks_pages_is_repaired_and_resolves_with_one_notification_for_all(watch, engine):
+    """Two monitors see it, all are told (pager, Prometheus, /status, page, terminal): the same step and reason."""
     watch.await_quiet()
+    at_terminal = login(f"{watch.proxies['fra'].host}/tests/watched-once")
     with ExitStack() as broken:
         for proxy in watch.proxies.values():
             broken.enter_context(proxy.rule(answer(503), method="PUT", path="/manifests/"))
@@ -151,7 +154,19 @@ def test_a_registry_breaks_pages_is_repaired_and_resolves_with_one_notification_
             ("fra", "push", "server_error"),
             ("nyc", "push", "server_error"),
         }
+        for monitor in watch.monitors.values():
+            page = monitor.get("/")[1]
+            assert "<title>lab is down: push server_error" in page
+            assert re.search(r"Push failed after [^:]*: the registry answered with a server error", page)
+        with Session(engine, *at_terminal, columns=200) as session:
+            pass
+        assert session.code == 1
+        assert "push failed, server_error (registry)" in str(session.screen())
     watch.await_told("resolved", "pager", "RegistryDown")
+    assert all("<title>lab is up" in monitor.get("/")[1] for monitor in watch.monitors.values())
+    with Session(engine, *at_terminal, columns=200) as session:
+        pass
+    assert session.code == 0
     assert watch.told("firing") == watch.told("resolved") == [("pager", "RegistryDown")]
 
 

@@ -2,71 +2,16 @@
 
 from __future__ import annotations
 
-import codecs
-import os
 import re
-import subprocess
-import sys
-import termios
-from contextlib import suppress
 
 import pytest
 
 from lab.registry import Registry
 from tests.lab.conftest import PASSWORD, USER
-from tests.lab.test_cycle import MONITOR, STEPS, login
-from tests.unit.screen import Screen
+from tests.lab.terminal_session import Session
+from tests.lab.test_cycle import STEPS, login
 
 CONTROL_C = b"\x03"
-
-
-class Session:
-    """The monitor at a terminal of its own, as a shell would start it. A context manager, which reads it to its end.
-
-    Attributes:
-        code: its exit code, at the end.
-        text: what it wrote to the terminal so far.
-    """
-
-    def __init__(self, engine, *options, columns=80, height=24, **env):
-        self._size = (columns, height)
-        self._people, self._program = os.openpty()
-        termios.tcsetwinsize(self._program, (height, columns))
-        # The terminal gives it SIGINT for Control-C.
-        argv = ["setsid", "--ctty", sys.executable, MONITOR, "-once", *options]
-        env = dict(engine.env) | {"TERM": "xterm-256color"} | env
-        terminal = self._program
-        self._process = subprocess.Popen(argv, env=env, stdin=terminal, stdout=terminal, stderr=terminal)
-        os.close(self._program)
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
-        self.text = ""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        try:
-            self.read_until(None)
-            self.code = self._process.wait()
-        finally:
-            self._process.kill()
-            self._process.wait()
-            os.close(self._people)
-
-    def read_until(self, awaited):
-        """Read what it writes until a text was in it, or to its end."""
-        with suppress(OSError):  # the program's end of the terminal is closed
-            while awaited is None or awaited not in self.text:
-                self.text += self._decoder.decode(os.read(self._people, 4096))
-
-    def press(self, key):
-        os.write(self._people, key)
-
-    def screen(self):
-        # The terminal itself puts a carriage return before each line feed, and echoes what is pressed.
-        screen = Screen(*self._size)
-        screen.feed(self.text)
-        return screen
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])
