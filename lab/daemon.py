@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -51,6 +52,10 @@ class Daemon:
 
     def __init__(self) -> None:
         self._running: subprocess.Popen[bytes] | None = None
+        self._held = ExitStack()
+
+    def prepare(self, held: ExitStack) -> None:
+        """Given what ends when this does, take what is needed for as long as it is there: ports, folders."""
 
     def program(self) -> Program:
         """Return what to run, with the files that it needs in place."""
@@ -109,13 +114,17 @@ class Daemon:
         self._signal(signal.SIGCONT)
 
     def __enter__(self) -> Self:
-        self.start()
+        with ExitStack() as held:
+            self.prepare(held)
+            self.start()
+            self._held = held.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
+        with self._held:
+            self.stop()
 
     def _end(self, how: signal.Signals) -> int | None:
         if self._running is None:

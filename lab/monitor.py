@@ -10,8 +10,7 @@ import urllib.request
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 from lab.daemon import Daemon, LabError, Program
 from lab.engine import Engine
@@ -50,21 +49,11 @@ class Monitor(Daemon):
         self.log = folder / "monitor.log"
         self._engine = engine
         self._options = options
-        self._held = ExitStack()
 
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            self._address = f"127.0.0.1:{stack.enter_context(Port()).number}"
-            self.url = f"http://{self._address}"
-            self.start()
-            self._held = stack.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with self._held:
-            self.stop()
+    def prepare(self, held: ExitStack) -> None:
+        """Take a port."""
+        self._address = f"127.0.0.1:{held.enter_context(Port()).number}"
+        self.url = f"http://{self._address}"
 
     def program(self) -> Program:
         """Return the monitor's command."""

@@ -20,9 +20,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Network
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
+
+from lab.closing import Closing
 
 _CLONE_NEWNET = 0x40000000  # sched.h; Python has it from 3.12 on
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -38,7 +39,7 @@ REJECT = ("REJECT", "--reject-with", "icmp-port-unreachable")
 UNREACHABLE = ("REJECT", "--reject-with", "icmp-host-unreachable")
 
 
-class Network:
+class Network(Closing):
     """A namespace with one address. A context manager; it needs root.
 
     Attributes:
@@ -97,14 +98,6 @@ class Network:
     def close(self) -> None:
         """Let go of the namespace: it is gone once no socket in it is open."""
         os.close(self._namespace)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def _path(self) -> str:

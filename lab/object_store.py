@@ -11,14 +11,13 @@ import threading
 from collections.abc import Mapping
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from lab.closing import Closing
 from lab.misbehaviour import plain
 from lab.proxy import Proxy
 
 
-class ObjectStore:
+class ObjectStore(Closing):
     """A server of the files below a folder. A context manager.
 
     Attributes:
@@ -41,14 +40,6 @@ class ObjectStore:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _handler(storage: Path) -> type[SimpleHTTPRequestHandler]:

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from lab.daemon import Daemon, LabError, Program
 from lab.environment import lab_environment
@@ -35,21 +34,11 @@ class Watcher(Daemon):
         super().__init__()
         self.folder = folder
         self._argv = argv
-        self._held = ExitStack()
 
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self.host = f"127.0.0.1:{stack.enter_context(Port()).number}"
-            self.start()
-            self._held = stack.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with self._held:
-            self.stop()
+    def prepare(self, held: ExitStack) -> None:
+        """Make its folder, and take a port."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.host = f"127.0.0.1:{held.enter_context(Port()).number}"
 
     def program(self) -> Program:
         """Return its command."""

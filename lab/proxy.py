@@ -14,14 +14,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
-from types import TracebackType
-from typing import Self
 
+from lab.closing import Closing
 from lab.exchange import Action, Broken, Exchange, forward
 from lab.misbehaviour import Door
 
 
-class Proxy:
+class Proxy(Closing):
     """A server that forwards to a registry, or does what it is told in place of that. A context manager.
 
     Attributes:
@@ -96,14 +95,6 @@ class Proxy:
         """Stop."""
         self._stop_accepting()
         self.hang_up()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _action_for(self, method: str, path: str) -> Action:
         with self._lock:

@@ -13,8 +13,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from lab.access import Access, read_accesses
 from lab.daemon import Daemon, Program
@@ -88,24 +87,14 @@ class Registry(Daemon):
         self._token = token
         self._address = address
         self._settings = dict(settings or {})
-        self._held = ExitStack()
 
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            self.folder.mkdir(parents=True)
-            stack.callback(shutil.rmtree, self.folder)
-            self.host = f"{self._address}:{stack.enter_context(Port(self._address)).number}"
-            if self._users is not None:
-                self.set_users(self._users)
-            self.start()
-            self._held = stack.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with self._held:
-            self.stop()
+    def prepare(self, held: ExitStack) -> None:
+        """Make its folder, take a port, and write down its users."""
+        self.folder.mkdir(parents=True)
+        held.callback(shutil.rmtree, self.folder)
+        self.host = f"{self._address}:{held.enter_context(Port(self._address)).number}"
+        if self._users is not None:
+            self.set_users(self._users)
 
     def program(self) -> Program:
         """Return the registry's command, with its configuration written from the settings."""

@@ -6,8 +6,8 @@ import socket
 import struct
 import threading
 from enum import Enum
-from types import TracebackType
-from typing import Self
+
+from lab.closing import Closing
 
 _HEADER = struct.Struct("!HHHHHH")
 _RESPONSE = 0x8180  # an answer, recursion desired and available
@@ -23,7 +23,7 @@ class Failing(Enum):
     SILENCE = -1
 
 
-class Resolver:
+class Resolver(Closing):
     """Answers queries on a UDP socket. A context manager.
 
     Attributes:
@@ -43,14 +43,6 @@ class Resolver:
         self._udp.sendto(b"", self._udp.getsockname())
         self._thread.join()
         self._udp.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _answer_all(self) -> None:
         while True:

@@ -9,12 +9,12 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 from lab.certificates import Signer
+from lab.closing import Closing
 from lab.registry import TokenAuth
 
 SERVICE = "lab registry"
@@ -22,7 +22,7 @@ ISSUER = "lab token server"
 _LIFETIME_SECONDS = 300
 
 
-class TokenServer:
+class TokenServer(Closing):
     """A token server on loopback, with one user. A context manager.
 
     Attributes:
@@ -49,14 +49,6 @@ class TokenServer:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _knows(self, authorization: str) -> bool:
         try:
