@@ -24,6 +24,9 @@ from lib.result import Cycle, Outcome, Push, rfc3339
 #: What `PRAGMA user_version` says of this schema. Another schema gets the next number.
 SCHEMA_VERSION = 1
 
+#: Pages that are kept in memory. It is written far more than read: SQLite's own 2 MB would fill for nothing.
+_CACHE_KIB = 256
+
 #: How long it waits for another program that reads or writes the file.
 _BUSY_SECONDS = 2.0
 
@@ -237,6 +240,7 @@ class Database:
         """Make a file that is empty ready, and look at one that is not. Raise DatabaseUnusable."""
         # Nobody shares it. So it needs no shared memory in a file, for which a full disk has no room.
         self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        self._connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         version = self._pragma("user_version")
         if version == 0 and not self._connection.execute("SELECT 1 FROM sqlite_master").fetchone():
             self._connection.execute("PRAGMA journal_mode = WAL")
