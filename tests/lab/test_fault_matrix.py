@@ -20,6 +20,9 @@ _WITHOUT_ROW = {
     Reason.UNCLASSIFIED: "words that nobody has met",
 }
 
+# The first row that is looked at waits for all that began before it.
+pytestmark = pytest.mark.timeout(1200)
+
 
 @pytest.fixture(scope="module")
 def results(request):
