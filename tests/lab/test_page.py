@@ -13,6 +13,8 @@ from selenium.webdriver.common.keys import Keys
 from lab.browser import Browser
 from lab.daemon import await_true
 from lab.monitor import Monitor
+from lib.failure import ADVICE, Reason
+from lib.page.words import REASONS
 from tests.lab.past import DAEMON, SERVER_ERROR, a_target, many_targets, one_target
 
 PATIENCE = 20.0
@@ -256,9 +258,9 @@ def test_the_page_tells_what_broke_and_that_it_was_repaired(browser, engine, reg
             await_true(lambda: "is down" in browser.driver.title, PATIENCE, "the page to turn red")
             assert re.search(r" is down: \w+ refused · registry-monitor$", browser.driver.title)
             said = text(browser)
-            assert "nothing accepts connections at the registry's address. refused" in said
+            assert f"{REASONS[Reason.REFUSED]}. refused" in said
             assert "connect: connection refused" in said
-            assert "Check that the registry runs and listens on this port" in said
+            assert ADVICE[Reason.REFUSED] in said
         finally:
             registry.start()
         await_true(lambda: browser.driver.title.startswith(f"{repository} is up"), PATIENCE, "the page to turn green")
