@@ -45,6 +45,19 @@ def remembered(state, name):
     return push and push.digest
 
 
+def knows(state, name, copy):
+    """Tell whether the history in a folder, which a monitor has, holds a finished cycle of a name yet.
+
+    The monitor lets nobody else read it: a copy is looked at, and removed.
+    """
+    shutil.copytree(state, copy)
+    try:
+        with closing(Database(database_of(copy))) as database:
+            return database.kept(name, Bounds(1, 1)).cycles != ()
+    finally:
+        shutil.rmtree(copy)
+
+
 def fill(disk):
     """Leave no room on a disk, and return the file that takes it."""
     filler = disk / "filler"
@@ -111,9 +124,11 @@ def test_a_restart_on_a_full_disk_still_knows_what_was(tmp_path):
     """What can't be written can still be read: the verdict stands after a restart."""
     world, disk = SmallWorld(tmp_path / "world"), tmp_path / "disk"
     options = (*world.options, f"-repository={REPOSITORY}", f"-state-dir={disk / 'state'}", "-run-test-every=1h")
+    name = f"{REPOSITORY}:latest"
     with small_disk(disk, 1024 * 1024):
         with Monitor(tmp_path, world, *options) as monitor:
-            await_true(lambda: monitor.get("/status")[0] == 200, SOON, "a cycle to be up")
+            # It tells a verdict at once, and writes it soon after.
+            await_true(lambda: knows(disk / "state", name, tmp_path / "copy"), SOON, "a cycle to be written")
             monitor.kill()
         fill(disk)
         with Monitor(tmp_path, world, *options) as monitor:
