@@ -13,11 +13,9 @@ from __future__ import annotations
 import ctypes
 import gc
 import logging
-import mmap
 import os
 import shutil
 import signal
-import struct
 import threading
 import time
 from collections import deque
@@ -25,7 +23,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
 from traceback import walk_tb
 from typing import IO, Any, Protocol, cast
 
@@ -165,7 +162,6 @@ class _Running:
         self._stdout = _Tail()
         self._stderr = _Tail()
         self._timers: list[threading.Timer] = []
-        self._started = _Moment()
         self._is_over = False
         self._lock = threading.Lock()
 
@@ -174,6 +170,7 @@ class _Running:
         program, *arguments = self.command.argv
         path = _find(program, self.command.env)
         stdin = self.command.stdin
+        began = time.monotonic()
         try:
             with open(os.devnull, "rb") as empty:  # noqa: PTH123  a plain descriptor is all that is wanted
                 self._sh = sh.Command(path)(
@@ -187,7 +184,7 @@ class _Running:
                     _bg=True,
                     _bg_exc=False,
                     _new_session=True,
-                    _preexec_fn=partial(_prepare_child, self._started),
+                    _preexec_fn=_die_with_monitor,
                     _tty_out=False,
                     _no_pipe=True,
                     _no_out=True,
@@ -204,6 +201,7 @@ class _Running:
         except OSError as error:
             _close_what_sh_opened(error)
             raise CommandError(f"{program}: could not be started: {error.strerror or error}") from None
+        self._started = max(began, _moment_of(self._sh.process.started))
         self._after(self.command.deadline, self.end, Ending.DEADLINE)
 
     def wait(self) -> Completed:
@@ -212,7 +210,7 @@ class _Running:
         # Where one of those was quicker to reap, this moment is that one.
         with suppress(ChildProcessError):
             os.waitid(os.P_PID, self._sh.pid, os.WEXITED | os.WNOWAIT)
-        seconds = time.monotonic() - self._started.read()
+        seconds = time.monotonic() - self._started
         # Nothing that it started outlives it, nor keeps its output open, for whose end `sh` would wait.
         self._signal(signal.SIGKILL, is_over=True)
         for timer in self._timers:
@@ -251,22 +249,6 @@ class _Running:
 _EVERY_CODE = tuple(range(-255, 256))
 
 
-class _Moment:
-    """A moment that a child notes and its parent reads: memory that both share."""
-
-    def __init__(self) -> None:
-        self._shared = mmap.mmap(-1, 8)
-
-    def note(self) -> None:
-        """Note this moment."""
-        struct.pack_into("d", self._shared, 0, time.monotonic())
-
-    def read(self) -> float:
-        """Return it, by the monotonic clock."""
-        (moment,) = struct.unpack_from("d", self._shared)
-        return float(moment)
-
-
 class _Tail:
     """The last part of what a process prints: a file to `sh`."""
 
@@ -284,10 +266,13 @@ class _Tail:
         return b"".join(self._chunks)[-TAIL_BYTES:].decode(errors="replace")
 
 
-def _prepare_child(started: _Moment) -> None:
-    """Called in the child, as the last thing before it becomes the program: up to here, `sh` has taken 3 ms."""
-    _die_with_monitor()
-    started.note()
+def _moment_of(time_of_day: float) -> float:
+    """Given a moment that is just over, in seconds since 1970, return it by the monotonic clock.
+
+    `sh` notes by the time of day when a child has become its program, some milliseconds after the fork and some before
+    it returns. Should the clock be set in between, the moment is now at the latest.
+    """
+    return time.monotonic() - max(0.0, time.time() - time_of_day)
 
 
 def _die_with_monitor() -> None:

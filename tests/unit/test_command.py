@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import traceback
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -236,6 +237,18 @@ def test_seconds_are_those_of_the_command(docker, run, monkeypatch):
     seconds = run(docker.command()).seconds
 
     assert 0.3 <= seconds <= time.monotonic() - begun - 0.5
+
+
+@pytest.mark.parametrize("step", [3600.0, -3600.0])
+def test_a_clock_that_is_set_while_a_command_starts_hardly_changes_its_seconds(docker, run, monkeypatch, step):
+    docker.acts({"act": "sleep", "seconds": 0.3})
+    times = count(time.time(), step)
+    monkeypatch.setattr(time, "time", lambda: next(times))
+
+    begun = time.monotonic()
+    seconds = run(docker.command()).seconds
+
+    assert 0.3 <= seconds <= time.monotonic() - begun
 
 
 # What can't be started.
