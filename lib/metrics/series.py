@@ -20,8 +20,9 @@ from prometheus_client.utils import floatToGoString
 #: Upper bounds in seconds: a small push takes tenths, docker's own retries take 50, the longest deadline is an hour.
 BUCKETS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0, 120.0, 300.0, 3600.0, float("inf"))
 
-#: Stands for a target's name in a template. Names are printable, and so never hold it.
-_NAME_MARK = "\ue000"
+#: Stands for a target's name in a template. Names are printable, and so never hold it. It is ASCII: text that has other
+#: characters takes twice as long to fill in.
+_NAME_MARK = "\x01"
 
 #: How many templates are kept of a layout: those of a few formats.
 _MOST_TEMPLATES = 100
