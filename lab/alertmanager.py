@@ -8,13 +8,13 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from lab.daemon import LabError
 from lab.environment import lab_environment
+from lab.local_server import LocalServer, Quiet
 from lab.prometheus import Watcher
 
 
@@ -66,8 +66,8 @@ class Told:
     annotations: dict[str, str]
 
 
-class Receiver:
-    """A webhook. A context manager: it listens on entry, and is closed on exit.
+class Receiver(LocalServer):
+    """A webhook. A context manager.
 
     Attributes:
         url: where it is told, without the path, which is up to the sender.
@@ -77,10 +77,8 @@ class Receiver:
         """Listen on a port of loopback."""
         self._told: list[Told] = []
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        super().__init__()
+        self.url = f"http://127.0.0.1:{self.address[1]}"
 
     @property
     def told(self) -> list[Told]:
@@ -93,17 +91,6 @@ class Receiver:
         with self._lock:
             self._told.clear()
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
     def _note(self, path: str, notification: dict[str, Any]) -> None:
         with self._lock:
             self._told.extend(
@@ -111,17 +98,15 @@ class Receiver:
                 for alert in notification["alerts"]
             )
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
+    def handler(self) -> type[BaseHTTPRequestHandler]:
+        """Return what notes what it is told."""
         receiver = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Quiet, BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 receiver._note(self.path, json.loads(body))
                 self.send_response(HTTPStatus.OK)
                 self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                """Log nothing."""
 
         return Handler

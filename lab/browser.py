@@ -8,13 +8,13 @@ import shutil
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, cast
 
 from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 
+from lab.closing import Holding
 from lab.daemon import LabError
 from lab.port import Port
 
@@ -34,7 +34,7 @@ _SWITCHES = (
 )
 
 
-class Browser:
+class Browser(Holding):
     """A Chromium. A context manager: it runs from entry to exit, and its profile is gone then.
 
     Attributes:
@@ -43,32 +43,25 @@ class Browser:
 
     driver: webdriver.Chrome
 
-    def __enter__(self) -> Self:
+    def prepare(self, held: ExitStack) -> None:
+        """Start it. Raise LabError where it is not installed."""
         chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
         if chromium is None or chromedriver is None:
             raise LabError("chromium or chromedriver is missing. `sh lab/setup.sh --tests` installs them.")
-        with ExitStack() as stack:
-            profile = stack.enter_context(TemporaryDirectory(prefix="registry-monitor-browser-"))
-            port = stack.enter_context(Port())
-            options = Options()
-            options.binary_location = chromium
-            for switch in (*_SWITCHES, f"--user-data-dir={profile}"):
-                options.add_argument(switch)
-            if os.geteuid() == 0:
-                options.add_argument("--no-sandbox")  # Chromium has none for root
-            options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-            service = Service(chromedriver, port=port.number, env={**os.environ, "HOME": profile})
-            self.driver = webdriver.Chrome(options=options, service=service)
-            stack.callback(self.driver.quit)
-            self.driver.set_page_load_timeout(_ANSWER_SECONDS)
-            self.driver.set_script_timeout(_ANSWER_SECONDS)
-            self._held = stack.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._held.close()
+        profile = held.enter_context(TemporaryDirectory(prefix="registry-monitor-browser-"))
+        port = held.enter_context(Port())
+        options = Options()
+        options.binary_location = chromium
+        for switch in (*_SWITCHES, f"--user-data-dir={profile}"):
+            options.add_argument(switch)
+        if os.geteuid() == 0:
+            options.add_argument("--no-sandbox")  # Chromium has none for root
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        service = Service(chromedriver, port=port.number, env={**os.environ, "HOME": profile})
+        self.driver = webdriver.Chrome(options=options, service=service)
+        held.callback(self.driver.quit)
+        self.driver.set_page_load_timeout(_ANSWER_SECONDS)
+        self.driver.set_script_timeout(_ANSWER_SECONDS)
 
     def open(self, url: str) -> None:
         """Given a URL, show what is there."""

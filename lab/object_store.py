@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 from collections.abc import Mapping
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from lab.closing import Closing
+from lab.local_server import LocalServer, Quiet
 from lab.misbehaviour import plain
 from lab.proxy import Proxy
 
 
-class ObjectStore(Closing):
+class ObjectStore(LocalServer):
     """A server of the files below a folder. A context manager.
 
     Attributes:
@@ -27,30 +26,26 @@ class ObjectStore(Closing):
 
     def __init__(self, storage: Path) -> None:
         """Given the folder in which the registry keeps everything, start to serve it on loopback. Raise OSError."""
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(storage))
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
-        self._thread.start()
-        self.door = Proxy(_listen, ("127.0.0.1", self._server.server_port), plain)
+        self._storage = storage
+        super().__init__()
+        self.door = Proxy(_listen, self.address, plain)
         redirect = {"name": "redirect", "options": {"baseurl": f"http://{self.door.host}/"}}
         self.settings: Mapping[str, str] = {"REGISTRY_MIDDLEWARE_STORAGE": json.dumps([redirect])}
 
     def close(self) -> None:
         """Stop it."""
         self.door.close()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().close()
 
+    def handler(self) -> type[BaseHTTPRequestHandler]:
+        """Return what reads the files."""
+        storage = str(self._storage)
 
-def _handler(storage: Path) -> type[SimpleHTTPRequestHandler]:
-    class Handler(SimpleHTTPRequestHandler):
-        def __init__(self, request: socket.socket, client: tuple[str, int], server: ThreadingHTTPServer) -> None:
-            super().__init__(request, client, server, directory=str(storage))
+        class Handler(Quiet, SimpleHTTPRequestHandler):
+            def __init__(self, request: socket.socket, client: tuple[str, int], server: ThreadingHTTPServer) -> None:
+                super().__init__(request, client, server, directory=storage)
 
-        def log_message(self, *_: object) -> None:
-            """Nothing: what was asked for is not what a test looks at."""
-
-    return Handler
+        return Handler
 
 
 def _listen(port: int) -> socket.socket:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 from lab.certificates import Signer
-from lab.closing import Closing
+from lab.local_server import LocalServer, Quiet
 from lab.registry import TokenAuth
 
 SERVICE = "lab registry"
@@ -22,11 +21,10 @@ ISSUER = "lab token server"
 _LIFETIME_SECONDS = 300
 
 
-class TokenServer(Closing):
+class TokenServer(LocalServer):
     """A token server on loopback, with one user. A context manager.
 
     Attributes:
-        address: where it listens.
         password: what the user has to say; may be changed.
     """
 
@@ -35,20 +33,11 @@ class TokenServer(Closing):
         self._signer = Signer(folder)
         self.username = username
         self.password = password
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self.address: tuple[str, int] = ("127.0.0.1", self._server.server_port)
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
-        self._thread.start()
+        super().__init__()
 
     def auth(self, realm: str) -> TokenAuth:
         """Given the URL under which docker finds this server, return what its registry has to know."""
         return TokenAuth(realm, SERVICE, ISSUER, self._signer.certificate)
-
-    def close(self) -> None:
-        """Stop it."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
     def _knows(self, authorization: str) -> bool:
         try:
@@ -73,10 +62,11 @@ class TokenServer(Closing):
         signed = b".".join(_base64url(json.dumps(part).encode()) for part in (header, claims))
         return (signed + b"." + _base64url(self._signer.sign(signed))).decode()
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
+    def handler(self) -> type[BaseHTTPRequestHandler]:
+        """Return what gives out tokens."""
         server = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Quiet, BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 if not server._knows(self.headers.get("Authorization", "")):
                     self._answer(401, {"details": "incorrect username or password"})
@@ -92,9 +82,6 @@ class TokenServer(Closing):
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                """Nothing: what was asked for is not what a test looks at."""
 
         return Handler
 

@@ -14,10 +14,9 @@ from email.message import Message
 from itertools import count
 from pathlib import Path
 from queue import Queue
-from types import TracebackType
-from typing import Self
 
 from lab.certificates import Authority
+from lab.closing import Holding
 from lab.engine import Engine
 from lab.misbehaviour import tls
 from lab.mounts import small_disk, with_mounts
@@ -108,7 +107,7 @@ class Manifest:
     digest: str
 
 
-class Lane:
+class Lane(Holding):
     """One row's own registry, met over TLS at a name and an address that is not loopback. A context manager.
 
     Attributes:
@@ -154,25 +153,17 @@ class Lane:
             ground.resolver.names[self.name] = ground.network.address
         self._kind = registry
         self._base = base
-        self._stack = ExitStack()
 
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            self.folder.mkdir()
-            stack.callback(shutil.rmtree, self.folder)
-            self._certificate = self.ground.authority.issue(self.name)
-            self.registry = stack.enter_context(self._registry(stack))
-            self.proxy = self._proxy(stack, _address(self.registry.host))
-            self.host = f"{self.name}:{self.proxy.address[1]}"
-            if self._base:
-                self._enter_base(stack)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
+    def prepare(self, held: ExitStack) -> None:
+        """Start its registry, with what stands before it, and push its base image."""
+        self.folder.mkdir()
+        held.callback(shutil.rmtree, self.folder)
+        self._certificate = self.ground.authority.issue(self.name)
+        self.registry = held.enter_context(self._registry(held))
+        self.proxy = self._proxy(held, _address(self.registry.host))
+        self.host = f"{self.name}:{self.proxy.address[1]}"
+        if self._base:
+            self._enter_base(held)
 
     def manifest(self) -> Manifest:
         """Return the manifest that the registry has now."""
@@ -209,37 +200,37 @@ class Lane:
     def _log_in(self) -> None:
         self.engine.docker("login", "--username", USERNAME, "--password-stdin", self.host, stdin=PASSWORD.encode())
 
-    def _registry(self, stack: ExitStack) -> Registry:
+    def _registry(self, held: ExitStack) -> Registry:
         folder = self.folder / "registry"
         users = {USERNAME: PASSWORD}
         if self._kind == "small":
-            stack.enter_context(small_disk(self.folder / "disk", STORAGE_BYTES))
+            held.enter_context(small_disk(self.folder / "disk", STORAGE_BYTES))
             return Registry(folder, users=users, storage=self.folder / "disk")
         if self._kind == "token":
-            server = stack.enter_context(TokenServer(self.folder / "tokens", USERNAME, PASSWORD))
-            self.token_proxy = self._proxy(stack, server.address)
+            server = held.enter_context(TokenServer(self.folder / "tokens", USERNAME, PASSWORD))
+            self.token_proxy = self._proxy(held, server.address)
             return Registry(folder, token=server.auth(f"https://{self.name}:{self.token_proxy.address[1]}/token"))
         return Registry(folder, users=users)
 
-    def _proxy(self, stack: ExitStack, upstream: tuple[str, int]) -> Proxy:
-        proxy = stack.enter_context(Proxy(self.ground.network.listen, upstream, tls(self._certificate)))
+    def _proxy(self, held: ExitStack, upstream: tuple[str, int]) -> Proxy:
+        proxy = held.enter_context(Proxy(self.ground.network.listen, upstream, tls(self._certificate)))
         self.ground.trust(self.engine, f"{self.name}:{proxy.address[1]}")
         return proxy
 
-    def _enter_base(self, stack: ExitStack) -> None:
+    def _enter_base(self, held: ExitStack) -> None:
         if self._base == "same":
             self.base_proxy = self.proxy
             self._log_in()
         else:
-            other = stack.enter_context(Registry(self.folder / "base-registry"))
-            self.base_proxy = self._proxy(stack, _address(other.host))
+            other = held.enter_context(Registry(self.folder / "base-registry"))
+            self.base_proxy = self._proxy(held, _address(other.host))
         self.base = f"{self.name}:{self.base_proxy.address[1]}/acme/base:1"
         context = self.folder / "base"
         context.mkdir()
         (context / "Dockerfile").write_text('FROM scratch\nCOPY hello /hello\nCMD ["/hello"]\n')
         (context / "hello").write_text(f"hello from {self.name}\n")
         self.engine.docker("build", "--quiet", "--tag", self.base, str(context))
-        stack.callback(self.engine.docker, "rmi", self.base)
+        held.callback(self.engine.docker, "rmi", self.base)
         self.engine.docker("push", self.base)
 
 

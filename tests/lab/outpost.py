@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from lab.certificates import Authority
+from lab.closing import Holding
 from lab.engine import Engine
 from lab.misbehaviour import Door, tls
 from lab.mounts import with_mounts
@@ -32,7 +31,7 @@ NAMED, NAMED_IPV6 = "registry.invalid", "six.invalid"
 _HUB, _HUB_TOKENS = "registry-1.docker.io", "auth.docker.io"
 
 
-class Outpost:
+class Outpost(Holding):
     """An engine, and what lies around it. A context manager.
 
     Attributes:
@@ -56,22 +55,15 @@ class Outpost:
         self.tunnels: list[str] = []
         self._numbers = count(1)
 
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            self.folder.mkdir()
-            self.network = stack.enter_context(Network())
-            self.public = Authority(self.folder / "public")
-            self.private = Authority(self.folder / "private")
-            self.proxy = stack.enter_context(forward_proxy(_loopback, self.tunnels))
-            self._enter_hub(stack)
-            self.engine = stack.enter_context(self._engine(stack.enter_context(Port()).number))
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
+    def prepare(self, held: ExitStack) -> None:
+        """Start its network, its proxy, its hub, and its engine."""
+        self.folder.mkdir()
+        self.network = held.enter_context(Network())
+        self.public = Authority(self.folder / "public")
+        self.private = Authority(self.folder / "private")
+        self.proxy = held.enter_context(forward_proxy(_loopback, self.tunnels))
+        self._enter_hub(held)
+        self.engine = held.enter_context(self._engine(held.enter_context(Port()).number))
 
     @contextmanager
     def registry(self, name: str = "", *, trusted: bool = True, clients: bool = False) -> Iterator[str]:
@@ -103,18 +95,18 @@ class Outpost:
     def _certs(self) -> Path:
         return self.folder / "docker" / "certs.d"
 
-    def _enter_hub(self, stack: ExitStack) -> None:
+    def _enter_hub(self, held: ExitStack) -> None:
         storage = self.folder / "hub-storage"
-        tokens = stack.enter_context(TokenServer(self.folder / "tokens", USER, PASSWORD))
+        tokens = held.enter_context(TokenServer(self.folder / "tokens", USER, PASSWORD))
         door = tls(self.public.issue(_HUB_TOKENS))
-        before_tokens = stack.enter_context(Proxy(self.network.listen, tokens.address, door))
+        before_tokens = held.enter_context(Proxy(self.network.listen, tokens.address, door))
         auth = tokens.auth(f"https://{_HUB_TOKENS}:{before_tokens.address[1]}/token")
-        self.hub = stack.enter_context(Registry(self.folder / "hub", token=auth, storage=storage))
-        stack.enter_context(_before(self.hub, self._listen_https, tls(self.public.issue(_HUB))))
+        self.hub = held.enter_context(Registry(self.folder / "hub", token=auth, storage=storage))
+        held.enter_context(_before(self.hub, self._listen_https, tls(self.public.issue(_HUB))))
         # The mirror's own way to the hub: the same images, without names and logins that only the engine knows.
-        source = stack.enter_context(Registry(self.folder / "hub-source", storage=storage))
+        source = held.enter_context(Registry(self.folder / "hub-source", storage=storage))
         settings = {"REGISTRY_PROXY_REMOTEURL": f"http://{source.host}"}
-        self.mirror = stack.enter_context(Registry(self.folder / "mirror", settings=settings))
+        self.mirror = held.enter_context(Registry(self.folder / "mirror", settings=settings))
 
     def _engine(self, port: int) -> Engine:
         (self.folder / "docker").mkdir()

@@ -7,15 +7,16 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
-from lib.failure import Reason, Verdict
+from lab.past_cycle import past_cycle
+from lib.failure import Reason
 from lib.health import Health
 from lib.history import History
 from lib.metrics import Metrics
 from lib.reference import parse_reference
-from lib.result import Cycle, Outcome, Step, StepName
-from lib.target import Target
+from lib.result import Outcome, Step, StepName
+from lib.secret import Secret
+from lib.target import Credentials, Target
 from lib.under_way import UnderWay
 from lib.web.app import Pages, start_web
 
@@ -30,15 +31,6 @@ _UNAUTHORIZED = (
     'Error response from daemon: Get "https://{registry}/v2/": unauthorized: incorrect username or password',
 )
 _DAEMON = ("Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?",)
-
-_USUAL = {
-    StepName.LOGIN: 0.35,
-    StepName.PULL: 0.8,
-    StepName.BUILD: 0.3,
-    StepName.PUSH: 1.6,
-    StepName.RMI: 0.06,
-    StepName.PULL_BACK: 0.9,
-}
 
 
 @dataclass(frozen=True)
@@ -92,7 +84,7 @@ class Past:
         while True:
             ago = self.now - at
             fault = next((one for one in faults if one.ends <= ago <= one.begins), None)
-            cycle = a_cycle(target, at, chance, fault)
+            cycle = past_cycle(target, at, chance, fault and failed_step(target, chance, fault))
             if at + cycle.seconds > self.now:
                 break
             self._clock = at + cycle.seconds
@@ -117,34 +109,22 @@ class Past:
 
 def a_target(name: str, reference: str, **options: object) -> Target:
     """Given its name, its repository and tag, and its options, return a target."""
-    return Target(name=name, reference=parse_reference(reference), **options)
+    credentials = Credentials("acme+canary", Secret("not used"))
+    return Target(name=name, reference=parse_reference(reference), credentials=credentials, **options)
 
 
-def a_cycle(target: Target, at: float, chance: random.Random, fault: Fault | None) -> Cycle:
-    """Given a target, when, what makes a difference from cycle to cycle, and what goes wrong, return the cycle."""
-    steps = []
-    for name, seconds in _USUAL.items():
-        if fault and name is fault.step:
-            words = tuple(
-                word.format(repository=target.reference.repository, registry=target.registry) for word in fault.words
-            )
-            failed = Outcome.FAILED, fault.seconds * chance.uniform(0.98, 1.02), fault.reason, fault.reason.scope
-            steps.append(Step(name, *failed, words[-1], fault.retries, words))
-            break
-        steps.append(Step(name, Outcome.OK, seconds * chance.lognormvariate(0, 0.25)))
-    digest = f"sha256:{chance.getrandbits(256):064x}"
-    return Cycle(
-        target=target.name,
-        registry=target.registry,
-        repository=target.reference.repository,
-        tag=target.reference.tag or "latest",
-        started=datetime.fromtimestamp(at, UTC),
-        seconds=sum(step.seconds for step in steps),
-        verdict=fault.reason.scope.verdict if fault else Verdict.UP,
-        steps=tuple(steps),
-        pushed_digest=None if fault else digest,
-        pulled_digest=None if fault else digest,
-        payload_bytes=target.payload_bytes,
+def failed_step(target: Target, chance: random.Random, fault: Fault) -> Step:
+    """Given a target, what makes a difference from cycle to cycle, and what goes wrong, return the step that fails."""
+    words = tuple(word.format(repository=target.reference.repository, registry=target.registry) for word in fault.words)
+    return Step(
+        fault.step,
+        Outcome.FAILED,
+        fault.seconds * chance.uniform(0.98, 1.02),
+        fault.reason,
+        fault.reason.scope,
+        words[-1],
+        fault.retries,
+        words,
     )
 
 
