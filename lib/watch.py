@@ -35,8 +35,8 @@ class Watch:
     def replace(self, targets: Sequence[Target]) -> None:
         """Given the targets from now on, watch them. Of what is remembered of new ones, the metrics are told."""
         self._history.replace(targets)
-        self._metrics.replace(targets)
-        for status in status_of(targets, self._history.standing):
+        new = self._metrics.replace(targets)
+        for status in status_of(new, self._history.standing):
             if status.standing is not None:
                 last_success = self._history.last_success(status.target.name)
                 self._metrics.remember(status.target, status.standing.cycle, last_success, stands=not status.stale)

@@ -6,6 +6,7 @@ Where it fails, docker says nothing of that: it goes on without a login, and all
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ _ASK_SECONDS = 5.0
 
 #: Under which name docker keeps the login of Docker Hub.
 _HUB = "https://index.docker.io/v1/"
+
+#: What can be part of a program's name: with a slash, it would be a path.
+_NAME = re.compile(r"[\w.-]+", re.ASCII)
 
 #: The words, on standard output, of a helper that works and has no such login.
 _NO_SUCH_LOGIN = "credentials not found in native keychain"
@@ -54,4 +58,4 @@ def _helper(config: Path, server: str) -> str | None:
         name = (shape.get("credHelpers") or {}).get(server) or shape.get("credsStore")
     except (OSError, ValueError, AttributeError):
         return None
-    return name if isinstance(name, str) and name else None
+    return name if isinstance(name, str) and _NAME.fullmatch(name) else None

@@ -7,7 +7,6 @@ What an operator's dashboards and rules rely on is here: the original's names wi
 from __future__ import annotations
 
 import platform
-import re
 import threading
 import time
 from collections import Counter
@@ -29,8 +28,6 @@ from lib.metrics.exposition import Exposition, Guarded
 from lib.metrics.series import Family, Layout, Row, RowCollector
 from lib.result import Cycle, Outcome, Step, StepName
 from lib.target import Target
-
-_NAMESPACE = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 
 _CYCLES = Family("registry_monitor_cycles", "counter", "Finished cycles.")
 _CYCLE_DURATION = Family("registry_monitor_cycle_duration_seconds", "histogram", "Duration of whole cycles.")
@@ -125,10 +122,8 @@ class Metrics:
         """Begin without targets.
 
         Given this program's version, what tells whether the monitor can judge, what the original's names begin with,
-        and a clock in seconds since 1970. Raise ValueError for a namespace that no metric's name can begin with.
+        and a clock in seconds since 1970.
         """
-        if namespace and not _NAMESPACE.fullmatch(namespace):
-            raise ValueError(f"PROMETHEUS_NAMESPACE {namespace!r} can't begin a metric's name: letters, digits and _")
         self._healthy = healthy
         self._prefix = f"{namespace}_" if namespace else ""
         self._clock = clock
@@ -155,15 +150,16 @@ class Metrics:
         self.registry.register(others)
         self.exposition = Exposition(rows, others)
 
-    def replace(self, targets: Sequence[Target]) -> None:
-        """Given the targets from now on, keep the series of unchanged ones, begin those of new ones, drop the rest."""
+    def replace(self, targets: Sequence[Target]) -> list[Target]:
+        """Given the targets from now on, keep the series of unchanged ones, begin those of new ones, drop the rest.
+
+        Return the new ones.
+        """
+        wanted = {target.name: target for target in targets}
         with self._lock:
-            before = self._targets
-            self._targets = {}
-            for target in targets:
-                series = before.get(target.name)
-                unchanged = series is not None and series.target == target
-                self._targets[target.name] = series if series and unchanged else _Series(target)
+            unchanged = {name: series for name, series in self._targets.items() if series.target == wanted.get(name)}
+            self._targets = {target.name: unchanged.get(target.name) or _Series(target) for target in targets}
+        return [target for target in targets if target.name not in unchanged]
 
     def observe(self, target: Target, cycle: Cycle, lag: float) -> None:
         """Given a target, its finished cycle, and how many seconds after it was due that began, count it."""

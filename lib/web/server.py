@@ -72,8 +72,7 @@ class Server(ThreadingWSGIServer):
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Given a connection and its address, answer it."""
-        # Who was accepted in the moment before this server took the other's place is a bare socket.
-        connection = request if isinstance(request, Connection) else self.connections.add(request)
+        connection = self._connection(request)
         try:
             connection.rules = self.access.rules()
             self._answer(connection, client_address)
@@ -82,6 +81,10 @@ class Server(ThreadingWSGIServer):
         finally:
             connection.say_goodbye()
             self.connections.remove(connection)
+
+    def _connection(self, request: Any) -> Connection:
+        # Who was accepted in the moment before this server took the other's place is a bare socket.
+        return request if isinstance(request, Connection) else self.connections.add(request)
 
     def _answer(self, connection: Connection, address: Any) -> None:
         rules = connection.rules
@@ -99,7 +102,7 @@ class Server(ThreadingWSGIServer):
 
     def shutdown_request(self, request: Any) -> None:
         """Given a connection for which there is no thread, close it."""
-        self.connections.remove(request)
+        self.connections.remove(self._connection(request))
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002  as socketserver calls it
         """Say that there is no thread for a connection."""

@@ -94,7 +94,9 @@ def test_a_helper_that_works_is_not_to_blame(ask, outcome):
     assert ask(Helper(outcome), STORE) is None
 
 
-@pytest.mark.parametrize("shape", [{}, {"credHelpers": {"other.example": "lab"}}, {"credsStore": 1}, [], "no JSON"])
+@pytest.mark.parametrize(
+    "shape", [{}, {"credHelpers": {"other.example": "lab"}}, {"credsStore": 1}, {"credsStore": "a/../b"}, [], "no JSON"]
+)
 def test_without_a_helper_nothing_is_run(ask, shape):
     """Stored logins need none."""
     helper = Helper(LOCKED)

@@ -226,7 +226,11 @@ def test_the_state_folder_is_systemds_first_where_none_is_given():
 
 def test_the_namespace_of_the_metrics():
     assert parse_options([REPOSITORY], {"PROMETHEUS_NAMESPACE": "quay_io"}).namespace == "quay_io"
-    (fault,) = faults_of(REPOSITORY, env={"PROMETHEUS_NAMESPACE": "quay-io"})
+
+
+@pytest.mark.parametrize("namespace", ["a-b", "1a", "a b", "ä"])
+def test_a_namespace_that_can_begin_no_name_is_refused(namespace):
+    (fault,) = faults_of(REPOSITORY, env={"PROMETHEUS_NAMESPACE": namespace})
     assert fault.startswith("PROMETHEUS_NAMESPACE: is no beginning of a metric's name")
 
 
