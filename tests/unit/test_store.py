@@ -237,7 +237,7 @@ def test_without_a_usable_folder_it_goes_on_in_memory_and_recovers(restart, fold
     started = time.monotonic()
     history.pushed(QUAY, PUSH)
     history.record(an_up_cycle())
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < store_module._PUSH_SECONDS
     assert history.last_push(QUAY) == PUSH
     time.sleep(0.1)
     folder.unlink()
@@ -261,14 +261,14 @@ def test_a_folder_that_vanishes_is_made_anew(restart, folder):
 
 
 def test_a_disk_that_hangs_is_waited_for_once(restart, new_store, monkeypatch, caplog):
-    monkeypatch.setattr(store_module, "_PUSH_SECONDS", 0.2)
+    monkeypatch.setattr(store_module, "_PUSH_SECONDS", 1.0)
     history = restart()
     with history._store._disk:
         started = time.monotonic()
         for _ in range(5):
             history.pushed(QUAY, PUSH)
             assert history.standing("quay") is None
-        assert time.monotonic() - started < 0.6
+        assert time.monotonic() - started < 4.0  # each of them would have waited for one
     assert caplog.messages == ["the history's disk is slow; nothing waits for it now"]
     assert restart().last_push(QUAY) == PUSH
 

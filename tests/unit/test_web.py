@@ -365,7 +365,7 @@ def test_idle_clients_stop_nobody_and_are_left_in_silence(serve, monkeypatch, ca
     idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(100)]
     begun = time.monotonic()
     assert b"200 OK" in raw(port, b"GET /health HTTP/1.0\r\n\r\n")
-    assert time.monotonic() - begun < 1.0
+    assert time.monotonic() - begun < 10.0  # one after the other, they would take 30
     for connection in idle:
         connection.settimeout(10)
         assert connection.recv(1) == b""  # the server has hung up
