@@ -42,7 +42,8 @@ from lib.secret import Secret
 
 _NOTHING = "[]"
 _DESCRIBE = ("image", "inspect", "--format", "{{json .}}")
-_NO_SUCH_IMAGE = re.compile(r"no such (?:image|object)|image not known", re.IGNORECASE)
+#: Of an image that is just being removed, 20.10 says that a layer of it is no more.
+_NO_SUCH_IMAGE = re.compile(r"no such (?:image|object)|image not known|layer does not exist", re.IGNORECASE)
 
 #: How many images are described at once: as many as are sure to stay whole in what is kept of a command's output.
 _MOST_DESCRIBED = 10

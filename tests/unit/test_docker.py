@@ -180,6 +180,14 @@ def test_real_descriptions_are_read_and_missing_images_left_out(script, docker, 
     assert docker.find((NAME, held), 5) == {}
 
 
+def test_an_image_that_is_just_being_removed_is_left_out(script, docker):
+    """Another target's cycle may remove its own between the list and the look at what is on it."""
+    said = f"{missing('c')}Error response from daemon: layer does not exist\n"
+    script.on(*INSPECT, NAME, "b", "c", out=described(digest_of("a")), err=said, code=1)
+
+    assert docker.find((NAME, "b", "c"), 5) == {NAME: Image(digest_of("a"), tags=(NAME,), layers=1)}
+
+
 @pytest.mark.parametrize("cli", CLIS)
 def test_real_lists_of_images_are_read(script, docker, cli):
     """The IDs are given in their order, and wanted labels are filters."""
