@@ -2,7 +2,8 @@
 
 A target has about two hundred series, most of them buckets. prometheus_client takes 17 µs to write one of them, so a
 thousand targets would take it three seconds a scrape. Here it writes each kind of line once, with a mark where the
-target's name and the number belong, and every scrape fills them in: the same bytes, more than ten times as fast.
+target's name and the number belong, and a scrape fills them in: the same bytes, more than ten times as fast. What has
+not changed since the last scrape is not even filled in again.
 """
 
 from __future__ import annotations
@@ -163,6 +164,21 @@ class Row:
         self.numbers[first + len(BUCKETS) + 1] += seconds
 
 
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A row as it was last written.
+
+    Attributes:
+        row: the row.
+        content_type: in which format.
+        texts: its lines, by family.
+    """
+
+    row: Row
+    content_type: str
+    texts: tuple[bytes, ...]
+
+
 class RowCollector:
     """The rows of all targets as prometheus_client's metrics, and, much faster, as their text."""
 
@@ -170,6 +186,8 @@ class RowCollector:
         """Given the families, and what returns rows that change no more."""
         self._families = families
         self._rows = rows
+        # From one scrape to the next, few of a thousand targets have had a cycle.
+        self._written: dict[str, _Written] = {}
 
     def collect(self) -> Iterable[Metric]:
         """Return the metrics."""
@@ -181,12 +199,24 @@ class RowCollector:
 
     def pieces(self, encoding: Encoding) -> Iterator[bytes]:
         """Given an encoding, return in pieces what its encoder would write of these metrics, but for the end mark."""
-        rows = self._rows()
-        for family in self._families:
+        written = self._write(self._rows(), encoding)
+        for place, family in enumerate(self._families):
             head = (line for line in encoding.lines(family.metric(())) if line != _END)
             yield "".join(f"{line}\n" for line in head).encode()
-            for row in rows:
-                yield row.layout.lines(family, row.target, row.numbers, encoding).encode()
+            for one in written:
+                yield one.texts[place]
+
+    def _write(self, rows: Sequence[Row], encoding: Encoding) -> list[_Written]:
+        """Given rows and an encoding, return their texts: those of the last time, where they are the same."""
+        before, now = self._written, {}
+        for row in rows:
+            last = before.get(row.target)
+            if last is None or last.content_type != encoding.content_type or last.row != row:
+                texts = (row.layout.lines(family, row.target, row.numbers, encoding) for family in self._families)
+                last = _Written(row, encoding.content_type, tuple(text.encode() for text in texts))
+            now[row.target] = last
+        self._written = now
+        return list(now.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -301,6 +301,22 @@ def test_the_text_is_what_prometheus_client_writes(many, accept, generate):
     )
 
 
+def test_what_was_written_before_is_written_again_only_where_it_is_the_same(many):
+    """Whoever asked last, in whatever format, and whatever became of the targets since then."""
+    changes = (
+        lambda: None,
+        lambda: many.observe(a_target(), an_up_cycle(), 0.5),
+        lambda: many.step_started(a_target(), StepName.PUSH),
+        lambda: many.replace([a_target(), a_target("new", reference="quay.io/acme/new")]),
+        lambda: many.replace([a_target(credentials=Credentials("monitor", Secret("s3cr3t")))]),
+    )
+    for change in changes:
+        change()
+        for accept, generate in (("", generate_latest), ("", generate_latest), (OPENMETRICS, generate_openmetrics)):
+            _, body = many.exposition.answer(accept, "")
+            assert without_process(body) == without_process(generate(many.registry))
+
+
 def test_both_formats_can_be_parsed(many):
     _, text = many.exposition.answer("", "")
     _, openmetrics = many.exposition.answer(OPENMETRICS, "")
