@@ -239,14 +239,15 @@ class _Pass:
         except OSError as error:
             detail = f"the payload can't be written: {error}"
             self.steps.fail(StepName.BUILD, Failure(_reason_of(error, Reason.BUILD), detail))
-        began = datetime.now(UTC)
-        try:
-            built = self.steps.run(
-                StepName.BUILD, lambda deadline: self.docker.build(self.context, self.reference, deadline)
-            )
-        finally:
-            if with_buildkit:
-                self.housekeeping.expect_traces(Traces(context, began, datetime.now(UTC)))
+        with self.housekeeping.alone(self.docker):
+            began = datetime.now(UTC)
+            try:
+                built = self.steps.run(
+                    StepName.BUILD, lambda deadline: self.docker.build(self.context, self.reference, deadline)
+                )
+            finally:
+                if with_buildkit:
+                    self.housekeeping.expect_traces(Traces(context, began, datetime.now(UTC)))
         if self.docker.builder is BuiltBy.BUILDAH:
             # It keeps an image for the labels, of which `rmi` says nothing, and which carries them.
             self.housekeeping.expect_leftovers()
@@ -272,7 +273,8 @@ class _Pass:
             self.layers_removed = self.housekeeping.remove_traces(self.docker)
             return None
 
-        self.steps.run(StepName.RMI, lambda deadline: self.docker.rmi((self.reference,), deadline), judge)
+        with self.housekeeping.alone(self.docker):
+            self.steps.run(StepName.RMI, lambda deadline: self.docker.rmi((self.reference,), deadline), judge)
 
     def _pull_back(self, push: Push) -> None:
         def judge(pulled: Pulled) -> Failure | None:

@@ -67,6 +67,7 @@ class Cycles:
         prepare_config(self._anonymous.config, _NOWHERE, None)
         self._kept: dict[Target, _Kept] = {}
         self._lock = threading.Lock()
+        self._turn = threading.RLock()
 
     def __call__(self, target: Target) -> Cycle:
         """Given a target, run one cycle and return what came of it. Raise Stopped where the monitor is stopped."""
@@ -132,7 +133,7 @@ class Cycles:
             target=target,
             docker=replace(self._anonymous, config=folder),
             anonymous=self._anonymous,
-            housekeeping=Housekeeping(target, self._instance.name, self._is_dead),
+            housekeeping=Housekeeping(target, self._instance.name, self._is_dead, self._turn),
             workspace=folder,
             memory=self._memory,
             observer=self._observer,

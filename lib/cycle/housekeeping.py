@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import threading
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from lib.cycle.build_cache import Traces, remove_layers_of_dead, remove_traces
@@ -41,11 +43,13 @@ class Housekeeping:
         target: the target.
         instance: this process's instance.
         is_dead: tells an instance that ended without removing its images.
+        turn: whose turn it is, among this process's targets, to change what is in the build cache.
     """
 
     target: Target
     instance: str
     is_dead: Callable[[str], bool]
+    turn: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
         self.reference = self.target.reference.familiar
@@ -58,6 +62,21 @@ class Housekeeping:
         self._swept = 0.0
         self._seconds = upkeep_seconds(self.target)
 
+    @contextmanager
+    def alone(self, docker: Docker) -> Iterator[None]:
+        """Have no other target of this process build, or remove what it built, meanwhile.
+
+        BuildKit may tell layers apart only by when and how large they were made. Then those of a build under way, or of
+        an image that has just gone, could be ours as well. Who waits too long for its turn goes on without it: layers
+        may stay then, and the cycles say so.
+        """
+        is_ours = docker.builder is BuiltBy.BUILDKIT and self.turn.acquire(timeout=self._seconds)
+        try:
+            yield
+        finally:
+            if is_ours:
+                self.turn.release()
+
     def prepare(self, docker: Docker) -> None:
         """Make the test image's name free, and remove what is left of earlier cycles. Raise DockerError."""
         found = docker.find((self.reference, self._waiting), self._seconds)
@@ -68,9 +87,10 @@ class Housekeeping:
                 self._held = True
             else:
                 self._unclean = True
-        if self._unclean or time.monotonic() - self._swept > _SWEEP_EVERY_SECONDS:
-            self._sweep(docker)
-        self.remove_traces(docker)
+        with self.alone(docker):
+            if self._unclean or time.monotonic() - self._swept > _SWEEP_EVERY_SECONDS:
+                self._sweep(docker)
+            self.remove_traces(docker)
 
     def remove_test_image(self, docker: Docker) -> None:
         """Take the test image's name away, and its image with its last name; what stays is left to `restore()`."""
@@ -110,12 +130,13 @@ class Housekeeping:
         late is waited for.
         """
         try:
-            if self._unclean:
-                self._sweep(docker)
-            if self._late and is_last:
-                time.sleep(_LATE_SECONDS)
-                self._sweep(docker)
-            self.remove_traces(docker)
+            with self.alone(docker):
+                if self._unclean:
+                    self._sweep(docker)
+                if self._late and is_last:
+                    time.sleep(_LATE_SECONDS)
+                    self._sweep(docker)
+                self.remove_traces(docker)
             if self._held:
                 docker.tag(self._waiting, self.reference, self._seconds)
                 docker.rmi((self._waiting,), self._seconds)

@@ -8,6 +8,7 @@ What it prints when it works is read by `lib.docker.answers`, what it prints whe
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -42,8 +43,14 @@ from lib.secret import Secret
 
 _NOTHING = "[]"
 _DESCRIBE = ("image", "inspect", "--format", "{{json .}}")
-#: Of an image that is just being removed, 20.10 says that a layer of it is no more.
-_NO_SUCH_IMAGE = re.compile(r"no such (?:image|object)|image not known|layer does not exist", re.IGNORECASE)
+#: The last two are said of an image that is just being removed, by either image store.
+_NO_SUCH_IMAGE = re.compile(
+    r"no such (?:image|object)|image not known|layer does not exist|content digest \S+ not found", re.IGNORECASE
+)
+
+#: What a list fails with as somebody else asks for one (20.10), or removes an image (containerd's store).
+_ONCE_MORE = re.compile(r"disk usage operation is already running|content digest \S+ not found", re.IGNORECASE)
+_PAUSE_SECONDS = 0.1
 
 #: How many images are described at once: as many as are sure to stay whole in what is kept of a command's output.
 _MOST_DESCRIBED = 10
@@ -207,7 +214,7 @@ class Docker:
         """Given labels (None: any value), return the IDs of all images with them, newest first. Raise DockerError."""
         wanted = (name if value is None else f"{name}={value}" for name, value in labels.items())
         filters = [argument for label in wanted for argument in ("--filter", f"label={label}")]
-        completed = self._run("images", ("--all", "--quiet", "--no-trunc", *filters), deadline)
+        completed = self._list("images", ("--all", "--quiet", "--no-trunc", *filters), deadline)
         return tuple(dict.fromkeys(read_image_ids(completed.stdout)))
 
     def environment(self) -> dict[str, str]:
@@ -231,8 +238,20 @@ class Docker:
     def _cache_records(self, condition: str, deadline: float) -> tuple[CacheRecord, ...]:
         """Given a condition in words of Go's templates, return the records that it holds for."""
         template = f"{{{{range .BuildCache}}}}{{{{if {condition}}}}}{CACHE_RECORD}{{{{println}}}}{{{{end}}}}{{{{end}}}}"
-        completed = self._run("system", ("df", "--verbose", "--format", template), deadline)
+        completed = self._list("system", ("df", "--verbose", "--format", template), deadline)
         return tuple(read_cache_records(completed.stdout))
+
+    def _list(self, verb: str, arguments: Sequence[str], deadline: float) -> Completed:
+        """Run a command that lists what there is, as `_run()` does; once more where somebody came in between."""
+        ends, left = time.monotonic() + deadline, deadline
+        while True:
+            completed = self._complete(verb, (verb, *arguments), left)
+            if completed.ok:
+                return completed
+            left = ends - time.monotonic() - _PAUSE_SECONDS
+            if left <= 0 or not _ONCE_MORE.search(completed.stderr):
+                raise self._failed(verb, completed)
+            time.sleep(_PAUSE_SECONDS)
 
     def _run(self, verb: str, arguments: Sequence[str], deadline: float, stdin: Secret | None = None) -> Completed:
         """Run `docker VERB ARGUMENTS`, and return what came of it. Raise DockerError where it failed."""

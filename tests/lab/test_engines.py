@@ -5,12 +5,16 @@ These are a part of what `tests.lab.engine_table` measures.
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 from itertools import count
 
 import pytest
 
+from lab.daemon import await_true
 from lab.engines import make_debian
+from lab.monitor import Monitor
 from tests.lab import engine_table
 from tests.lab.test_cycle import once
 
@@ -18,6 +22,9 @@ from tests.lab.test_cycle import once
 pytestmark = pytest.mark.timeout(600)
 
 _CYCLES = 3
+_TARGETS = 12
+_PATIENCE = 240.0
+_CYCLES_TOTAL = re.compile(r"^registry_monitor_cycles_total\{.*\} (\S+)$", re.MULTILINE)
 _numbers = count(1)
 
 
@@ -44,6 +51,35 @@ def test_every_cycle_is_up_and_cold_and_leaves_all_as_it_was(root, folder, regis
     assert result.read_back == result.pushed == _CYCLES * engine_table.LAYERS
     assert (result.left, result.lost) == (frozenset(), frozenset())
     assert result.engine["builder"] == ("buildah" if name == "podman" else "buildkit")
+
+
+@pytest.mark.parametrize("name", ["docker-buildkit", "containerd"])
+def test_targets_side_by_side_are_all_up(root, folder, registry, name):
+    """What one removes while another looks at what is there is no failure; each finds its own in the build cache."""
+    (cell,) = (cell for cell in engine_table.CELLS if cell.name == name)
+    names = [f"{registry.host}/engines/{folder.name}-{number}" for number in range(_TARGETS)]
+    shape = {
+        "run-test-every": "100ms",
+        "concurrency": _TARGETS // 2,
+        "payload-size": "64KiB",
+        "builder": cell.builder,
+        "username": engine_table.USER,
+        "password": engine_table.PASSWORD,
+        "targets": [{"repository": name} for name in names],
+    }
+    with cell.start(folder, root) as engine:
+        config = folder / "config.yml"
+        config.write_text(json.dumps(shape))  # JSON is YAML
+        with Monitor(folder, engine, f"-config={config}", "-log-format=json") as monitor:
+            await_true(lambda: _finished(monitor) >= _CYCLES * _TARGETS, _PATIENCE, "every target's cycles")
+            monitor.stop()
+        events = [json.loads(line) for line in monitor.log.read_text().splitlines()]
+
+    assert [event for event in events if event["level"] in {"warn", "error"}] == []
+
+
+def _finished(monitor):
+    return sum(float(number) for number in _CYCLES_TOTAL.findall(monitor.get("/metrics")[1]))
 
 
 def test_somebody_elses_build_at_the_same_time_loses_nothing(folder, registry):

@@ -180,12 +180,37 @@ def test_real_descriptions_are_read_and_missing_images_left_out(script, docker, 
     assert docker.find((NAME, held), 5) == {}
 
 
-def test_an_image_that_is_just_being_removed_is_left_out(script, docker):
+@pytest.mark.parametrize("words", ["layer does not exist", f"content digest {digest_of('d')}: not found"])
+def test_an_image_that_is_just_being_removed_is_left_out(script, docker, words):
     """Another target's cycle may remove its own between the list and the look at what is on it."""
-    said = f"{missing('c')}Error response from daemon: layer does not exist\n"
+    said = f"{missing('c')}Error response from daemon: {words}\n"
     script.on(*INSPECT, NAME, "b", "c", out=described(digest_of("a")), err=said, code=1)
 
     assert docker.find((NAME, "b", "c"), 5) == {NAME: Image(digest_of("a"), tags=(NAME,), layers=1)}
+
+
+@pytest.mark.parametrize(
+    "came_in_between",
+    [
+        f"Error response from daemon: content digest {digest_of('a')}: not found\n",
+        "Error response from daemon: a disk usage operation is already running\n",
+    ],
+)
+def test_a_list_that_somebody_else_kept_docker_from_is_asked_for_once_more(script, docker, came_in_between):
+    """An image removed meanwhile (containerd's store), or two who ask for the disk usage (20.10)."""
+    script.on(*SWEEP, err=came_in_between, code=1, times=2)
+    script.on(*SWEEP, out=f"{digest_of('b')}\n")
+
+    assert docker.images_with({"registry-monitor.instance": None}, 5) == (digest_of("b"),)
+
+
+def test_a_list_that_docker_never_gives_is_a_failure_by_its_deadline(script, docker):
+    script.on(*SWEEP, err="Error response from daemon: a disk usage operation is already running\n", code=1, times=9)
+
+    failure = failure_of(docker.images_with, {"registry-monitor.instance": None}, 0.25).failure
+
+    assert failure.reason is Reason.DAEMON
+    assert 1 < len(script.ran) < 9
 
 
 @pytest.mark.parametrize("cli", CLIS)

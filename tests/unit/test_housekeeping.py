@@ -1,5 +1,6 @@
 """A host looks after a cycle as it did before: ours goes, what is not ours stays, and names go back."""
 
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -309,6 +310,57 @@ def test_no_command_takes_longer_than_a_step(script, docker):
     keeping.remove_test_image(docker)
 
     assert [command.deadline for command in script.runner.commands] == [4.0] * 5
+
+
+# Turns.
+
+
+@pytest.fixture
+def with_buildkit(docker):
+    return replace(docker, builder=BuiltBy.BUILDKIT)
+
+
+def in_another_thread(keeping, docker):
+    """Have a thread take its turn; return what is set once that has come, and the thread."""
+    came = threading.Event()
+
+    def take_turn():
+        with keeping.alone(docker):
+            came.set()
+
+    thread = threading.Thread(target=take_turn)
+    thread.start()
+    return came, thread
+
+
+def test_targets_take_turns_at_the_build_cache(with_buildkit):
+    """One that is at it may go deeper; another waits until it is through."""
+    turn = threading.RLock()
+    keeping, other = (Housekeeping(TARGET, "me", bool, turn) for _ in range(2))
+    with keeping.alone(with_buildkit):
+        with keeping.alone(with_buildkit):
+            came, thread = in_another_thread(other, with_buildkit)
+        assert not came.wait(0.1)
+    assert came.wait(5)
+    thread.join()
+
+
+def test_a_turn_that_does_not_end_is_not_waited_for_for_ever(with_buildkit):
+    turn = threading.RLock()
+    keeping = Housekeeping(TARGET, "me", bool, turn)
+    other = Housekeeping(replace(TARGET, step_timeout=0.1), "me", bool, turn)
+    with keeping.alone(with_buildkit):
+        came, thread = in_another_thread(other, with_buildkit)
+        assert came.wait(5)
+    thread.join()
+
+
+def test_without_buildkit_nobody_waits(docker):
+    keeping = Housekeeping(TARGET, "me", bool)
+    with keeping.turn:
+        came, thread = in_another_thread(keeping, docker)
+        assert came.wait(5)
+    thread.join()
 
 
 # What removes images.
