@@ -10,8 +10,10 @@ is known by the time and the size; Dockerfile and .dockerignore are given a size
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from lib.cycle.payload import PAYLOAD_ROOT, Context, instance_in
@@ -86,12 +88,38 @@ def new_padding() -> int:
     return secrets.randbelow(_PADDING_BYTES)
 
 
-def remove_traces(docker: Docker, traces: Traces, deadline: float) -> int:
-    """Given what a build left, remove it, and return how many layers that were. Raise DockerError."""
+@dataclass(slots=True)
+class Turn:
+    """The right to change what is in the build cache, of one target at a time, as far as that is needed.
+
+    It is not where BuildKit names what it copied, as the first removal shows.
+    """
+
+    is_needed: bool = True
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    @contextmanager
+    def taken(self, seconds: float) -> Iterator[None]:
+        """Have it, after a wait; given how long that may last, after which it is done without."""
+        is_ours = self.is_needed and self._lock.acquire(timeout=seconds)
+        try:
+            yield
+        finally:
+            if is_ours:
+                self._lock.release()
+
+    def learn(self, layers: Sequence[CacheRecord]) -> None:
+        """Given layers that were removed, see whether they had names."""
+        if layers:
+            self.is_needed = all(layer.description == _ANY_COPY for layer in layers)
+
+
+def remove_traces(docker: Docker, traces: Traces, deadline: float) -> list[CacheRecord]:
+    """Given what a build left, remove it, and return what of that were layers. Raise DockerError."""
     records = traces.among(docker.cache_records_since(traces.began - _SLACK, deadline))
     if records:
         docker.prune(records, deadline)
-    return sum(not record.description.startswith(_SOURCE) for record in records)
+    return [record for record in records if not record.description.startswith(_SOURCE)]
 
 
 def remove_layers_of_dead(docker: Docker, is_dead: Callable[[str], bool], deadline: float) -> None:

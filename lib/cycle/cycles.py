@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lib.command import Runner
 from lib.cycle import CycleRunner, Memory, Observer
+from lib.cycle.build_cache import Turn
 from lib.cycle.housekeeping import Housekeeping
 from lib.cycle.privacy import Privacy
 from lib.cycle.steps import ASK_SECONDS
@@ -67,7 +68,7 @@ class Cycles:
         prepare_config(self._anonymous.config, _NOWHERE, None)
         self._kept: dict[Target, _Kept] = {}
         self._lock = threading.Lock()
-        self._turn = threading.RLock()
+        self._turn = Turn()
 
     def __call__(self, target: Target) -> Cycle:
         """Given a target, run one cycle and return what came of it. Raise Stopped where the monitor is stopped."""

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from lib.cycle.build_cache import Traces, remove_layers_of_dead, remove_traces
+from lib.cycle.build_cache import Traces, Turn, remove_layers_of_dead, remove_traces
 from lib.cycle.payload import INSTANCE_LABEL, Labels
 from lib.cycle.steps import upkeep_seconds
 from lib.docker import BuiltBy, Docker, DockerError
@@ -43,13 +42,13 @@ class Housekeeping:
         target: the target.
         instance: this process's instance.
         is_dead: tells an instance that ended without removing its images.
-        turn: whose turn it is, among this process's targets, to change what is in the build cache.
+        turn: which of this process's targets may change what is in the build cache.
     """
 
     target: Target
     instance: str
     is_dead: Callable[[str], bool]
-    turn: threading.RLock = field(default_factory=threading.RLock)
+    turn: Turn = field(default_factory=Turn)
 
     def __post_init__(self) -> None:
         self.reference = self.target.reference.familiar
@@ -62,20 +61,14 @@ class Housekeeping:
         self._swept = 0.0
         self._seconds = upkeep_seconds(self.target)
 
-    @contextmanager
-    def alone(self, docker: Docker) -> Iterator[None]:
+    def alone(self, docker: Docker) -> AbstractContextManager[None]:
         """Have no other target of this process build, or remove what it built, meanwhile.
 
         BuildKit may tell layers apart only by when and how large they were made. Then those of a build under way, or of
         an image that has just gone, could be ours as well. Who waits too long for its turn goes on without it: layers
         may stay then, and the cycles say so.
         """
-        is_ours = docker.builder is BuiltBy.BUILDKIT and self.turn.acquire(timeout=self._seconds)
-        try:
-            yield
-        finally:
-            if is_ours:
-                self.turn.release()
+        return self.turn.taken(self._seconds) if docker.builder is BuiltBy.BUILDKIT else nullcontext()
 
     def prepare(self, docker: Docker) -> None:
         """Make the test image's name free, and remove what is left of earlier cycles. Raise DockerError."""
@@ -113,7 +106,8 @@ class Housekeeping:
             return 0
         layers = remove_traces(docker, self._traces, self._seconds)
         self._traces = None
-        return layers
+        self.turn.learn(layers)
+        return len(layers)
 
     def expect_leftovers(self, *, late: bool = False) -> None:
         """Have all that may be left looked for at the end of the cycle.

@@ -62,7 +62,7 @@ def removed(docker, script, lines, traces=TRACES):
     script._fp.register(["docker", "builder", script._fp.any()])
     layers = remove_traces(docker, traces, 5)
     pruned = [argv for argv in script.ran if argv[0] == "builder"]
-    return {name for argv in pruned for name in argv[-1].removeprefix("id=").split("|")}, layers
+    return {name for argv in pruned for name in argv[-1].removeprefix("id=").split("|")}, len(layers)
 
 
 @pytest.mark.parametrize("lines", [OLD, NEW, CONTAINERD], ids=["20.10", "26.1", "containerd"])

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.command import Completed
-from lib.cycle.build_cache import Traces
+from lib.cycle.build_cache import Traces, Turn
 from lib.cycle.housekeeping import _LATE_SECONDS, Housekeeping, remove_images
 from lib.cycle.payload import Context
 from lib.docker import BuiltBy, Docker, DockerError
-from lib.docker.answers import Image
+from lib.docker.answers import CacheRecord, Image
 from lib.failure import Reason
 from lib.reference import Reference
 from lib.target import Target
@@ -335,7 +335,7 @@ def in_another_thread(keeping, docker):
 
 def test_targets_take_turns_at_the_build_cache(with_buildkit):
     """One that is at it may go deeper; another waits until it is through."""
-    turn = threading.RLock()
+    turn = Turn()
     keeping, other = (Housekeeping(TARGET, "me", bool, turn) for _ in range(2))
     with keeping.alone(with_buildkit):
         with keeping.alone(with_buildkit):
@@ -345,8 +345,22 @@ def test_targets_take_turns_at_the_build_cache(with_buildkit):
     thread.join()
 
 
+@pytest.mark.parametrize(
+    ("description", "waits"), [("[1/1] COPY payload-0 /registry-monitor/me/payload-0", False), ("fileop target", True)]
+)
+def test_nobody_waits_where_layers_are_known_by_name(with_buildkit, description, waits):
+    turn = Turn()
+    keeping, other = (Housekeeping(TARGET, "me", bool, turn) for _ in range(2))
+    turn.learn([CacheRecord("x", NOW, False, 1, description)])
+    turn.learn([])  # of a build that left nothing, there is nothing to learn
+    with keeping.alone(with_buildkit):
+        came, thread = in_another_thread(other, with_buildkit)
+        assert came.wait(0.1 if waits else 5) is not waits
+    thread.join()
+
+
 def test_a_turn_that_does_not_end_is_not_waited_for_for_ever(with_buildkit):
-    turn = threading.RLock()
+    turn = Turn()
     keeping = Housekeeping(TARGET, "me", bool, turn)
     other = Housekeeping(replace(TARGET, step_timeout=0.1), "me", bool, turn)
     with keeping.alone(with_buildkit):
@@ -357,7 +371,7 @@ def test_a_turn_that_does_not_end_is_not_waited_for_for_ever(with_buildkit):
 
 def test_without_buildkit_nobody_waits(docker):
     keeping = Housekeeping(TARGET, "me", bool)
-    with keeping.turn:
+    with keeping.turn.taken(5):
         came, thread = in_another_thread(keeping, docker)
         assert came.wait(5)
     thread.join()
