@@ -22,7 +22,7 @@ from tests.lab.test_cycle import once
 pytestmark = pytest.mark.timeout(600)
 
 _CYCLES = 3
-_TARGETS = 12
+_TARGETS = 8
 _PATIENCE = 240.0
 _CYCLES_TOTAL = re.compile(r"^registry_monitor_cycles_total\{.*\} (\S+)$", re.MULTILINE)
 _numbers = count(1)
