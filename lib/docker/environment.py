@@ -103,7 +103,9 @@ def forget_logins(folder: Path) -> None:
     """Given a private Docker config folder, remove the logins in it, and what buildx notes there of each build."""
     shutil.rmtree(folder / "buildx" / "refs", ignore_errors=True)
     with suppress(OSError):  # on a disk that has become read-only they stay as long as the folder, which is private
-        (folder / "config.json").unlink()
+        # docker writes under a longer name first, and a login that was killed leaves that behind.
+        for file in folder.glob("config.json*"):
+            file.unlink()
 
 
 def _user_config(env: Mapping[str, str]) -> Path:

@@ -190,6 +190,15 @@ def test_what_buildx_notes_of_builds_is_forgotten_with_the_logins(tmp_path):
     assert [path.name for path in (tmp_path / "buildx").iterdir()] == [".buildNodeID"]
 
 
+def test_what_a_killed_login_left_is_forgotten_too(tmp_path):
+    """Docker writes the login to a file beside, which then takes the other's place."""
+    prepare_config(tmp_path, HOST, None)
+    (tmp_path / "config.json2734591876").write_text('{"auths": {"quay.io": {"auth": "c2VjcmV0"}}}')
+    forget_logins(tmp_path)
+
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("content", ["{", "[]", "null", '"text"'])
 def test_a_config_that_is_none_is_told(tmp_path, content):
     """What can't be read as docker reads it is a ValueError."""
