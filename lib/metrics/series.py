@@ -31,7 +31,7 @@ _MOST_TEMPLATES = 100
 #: Ends a whole answer in the OpenMetrics format.
 _END = "# EOF"
 
-_text = lru_cache(maxsize=4096)(floatToGoString)
+_text = lru_cache(maxsize=1024)(floatToGoString)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
