@@ -11,10 +11,23 @@ _SH = (
     "figures without `sh` show what the same cycle takes with `subprocess`, which uses vfork; but `sh` is asked for."
 )
 
+_MEMORY = (
+    "9 MB of this are Python's, 11 MB what `sh` loads with itself (asyncio, ssl, importlib.metadata), 14 MB the other "
+    "libraries and the program, and the rest comes with the first cycles and the first look at the page."
+)
+
+_IMPORTS = (
+    "Nearly all of this is Python that imports: a quarter of it `sh`, the rest the HTTP server, SQLite, YAML and the "
+    "program. It is processor time, and so longer on a slow machine."
+)
+
 #: By the figure's key, or by what its key begins with.
 REASONS = {
     "cycle.ratio": _SH,
     "cycle.cpu": _SH,
+    "crowd.memory_1": _MEMORY,
+    "start.listening": _IMPORTS,
+    "start.version": _IMPORTS,
     "capacity.ratio": f"The cores are busy here, so that each cycle's own CPU time is lost to the others. {_SH}",
 }
 
