@@ -3,8 +3,9 @@
 As long as they are there, `docker rmi` leaves the layers on the host, and the pull after it moves nothing. BuildKit
 does not say whose a record is. A layer of the payload is known by its description, which holds a path that this cycle
 alone used. BuildKit of Docker 20.10 describes all copies alike; there, a layer is known by when it was made, by its
-size, and by no image having it any more. What was sent to the daemon for the build (Dockerfile, .dockerignore, payload)
-is known by the time and the size; Dockerfile and .dockerignore are given a size by chance.
+size, and by no image having it any more, and this process's targets take turns (`Turn`). What was sent to the daemon
+for the build (Dockerfile, .dockerignore, payload) is known by the time and the size; Dockerfile and .dockerignore are
+given a size by chance.
 """
 
 from __future__ import annotations
