@@ -188,7 +188,7 @@ def remove_images(docker: Docker, images: Iterable[Image], deadline: float) -> N
         errors: dict[str, DockerError] = {}
         for image in left:
             try:
-                docker.rmi(_references_of(image), deadline)
+                docker.remove_ours(_references_of(image), deadline)
             except DockerError as error:
                 if _is_broken(error):
                     raise

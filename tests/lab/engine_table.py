@@ -186,7 +186,7 @@ def measure(cell: Cell, folder: Path, root: Path, registry: Registry, cycles: in
     )
     with cell.start(folder, root) as engine:
         _furnish(engine)
-        before = _holdings(engine)
+        before = holdings(engine)
         with Monitor(folder, engine, *options) as monitor:
             begun = time.monotonic()
             await_true(
@@ -197,7 +197,7 @@ def measure(cell: Cell, folder: Path, root: Path, registry: Registry, cycles: in
             # What the next cycle pushes it may not come to read back.
             pushed = _layers(registry, registry.blobs_put(path))[: cycles * LAYERS]
             monitor.stop()
-        after = _holdings(engine)
+        after = holdings(engine)
         events = [json.loads(line) for line in monitor.log.read_text().splitlines()]
     return Result(
         cell=cell,
@@ -224,7 +224,7 @@ def _furnish(engine: Engine | Podman) -> None:
     subprocess.run(argv, env=engine.env | {"DOCKER_BUILDKIT": "1"}, capture_output=True, check=True)
 
 
-def _holdings(engine: Engine | Podman) -> frozenset[str]:
+def holdings(engine: Engine | Podman) -> frozenset[str]:
     """Given an engine, return what it holds: its images with their names, and the records of its build cache."""
     held = engine.docker("images", "--all", "--no-trunc", "--format=image {{.ID}} {{.Repository}}:{{.Tag}}").stdout
     if isinstance(engine, Engine):

@@ -78,6 +78,19 @@ def test_targets_side_by_side_are_all_up(root, folder, registry, name):
     assert [event for event in events if event["level"] in {"warn", "error"}] == []
 
 
+def test_a_build_of_podmans_that_is_stopped_leaves_no_image(root, folder, registry):
+    """What it worked in holds the images that it made so far; that is removed with them."""
+    (cell,) = (cell for cell in engine_table.CELLS if cell.name == "podman")
+    options = (f"-repository={registry.host}/engines/{folder.name}", f"-username={engine_table.USER}")
+    options += (f"-password={engine_table.PASSWORD}", "-payload-size=64MiB", "-payload-layers=8")
+    with cell.start(folder, root) as engine:
+        before = engine_table.holdings(engine)
+        with Monitor(folder, engine, *options) as monitor:
+            await_true(lambda: len(engine_table.holdings(engine) - before) > 1, _PATIENCE, "a build to be under way")
+            assert monitor.stop() == 0
+        assert engine_table.holdings(engine) == before
+
+
 def _finished(monitor):
     return sum(float(number) for number in _CYCLES_TOTAL.findall(monitor.get("/metrics")[1]))
 

@@ -127,6 +127,45 @@ def test_every_verb_takes_whole_names(script, podman, tmp_path):
     assert podman.rmi((HELD,), 5).deleted == (ID,)
 
 
+HOLDER = "a0c96b1e833e608daad3f60c8d2b1b8d957599dc4c7c839f4dfba8b2c78e32f5"
+LISTED = ("ps", "--all", "--external", "--no-trunc", "--format", "{{.ID}} {{.Status}}")
+#: What podman 4.3 says.
+HELD_BY = (
+    f"Error: image used by {HOLDER}: image is in use by a container: consider listing external containers and "
+    "force-removing image\n"
+)
+
+
+def test_what_a_build_that_was_ended_by_force_worked_in_goes_with_its_image(script, podman):
+    script.on("rmi", ID, err=HELD_BY, code=2)
+    script.on(*LISTED, out=f"{ONE} Exited (0) 2 hours ago\n{HOLDER} Storage\n")
+    script.on("rm", "--force", HOLDER, out=f"{HOLDER}\n")
+    script.on("rmi", ID, out=f"Deleted: {BARE}\n")
+
+    assert podman.remove_ours((ID,), 5).deleted == (ID,)
+
+
+@pytest.mark.parametrize("listed", [f"{HOLDER} Exited (0) 2 hours ago\n", f"{ONE} Storage\n", ""])
+def test_a_container_of_a_users_stays_and_so_does_the_image(script, podman, listed):
+    script.on("rmi", ID, err=HELD_BY, code=2)
+    script.on(*LISTED, out=listed)
+
+    with pytest.raises(DockerError) as raised:
+        podman.remove_ours((ID,), 5)
+
+    assert raised.value.failure.reason is Reason.IN_USE
+    assert [argv[0] for argv in script.ran] == ["rmi", "ps"]
+
+
+def test_a_container_that_does_not_go_is_tried_once(script, podman):
+    script.on("rmi", ID, err=HELD_BY, code=2, times=2)
+    script.on(*LISTED, out=f"{HOLDER} Storage\n")
+    script.on("rm", "--force", HOLDER, out=f"{HOLDER}\n")
+
+    with pytest.raises(DockerError):
+        podman.remove_ours((ID,), 5)
+
+
 def test_images_are_found_by_the_names_that_were_asked(script, podman):
     """One that is missing is no failure, in the words of either release."""
     script.on(
