@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -189,11 +190,9 @@ def measure(cell: Cell, folder: Path, root: Path, registry: Registry, cycles: in
         before = holdings(engine)
         with Monitor(folder, engine, *options) as monitor:
             begun = time.monotonic()
-            await_true(
-                lambda: sum(_verdicts(monitor).values()) >= cycles, cycles * _SECONDS_A_CYCLE, f"{cycles} cycles"
-            )
-            verdicts = _verdicts(monitor)
-            seconds = (time.monotonic() - begun) / sum(verdicts.values())
+            await_true(lambda: verdicts_of(monitor).total() >= cycles, cycles * _SECONDS_A_CYCLE, f"{cycles} cycles")
+            verdicts = verdicts_of(monitor)
+            seconds = (time.monotonic() - begun) / verdicts.total()
             # What the next cycle pushes it may not come to read back.
             pushed = _layers(registry, registry.blobs_put(path))[: cycles * LAYERS]
             monitor.stop()
@@ -234,10 +233,12 @@ def holdings(engine: Engine | Podman) -> frozenset[str]:
     return frozenset(line for line in held.splitlines() if line.strip())
 
 
-def _verdicts(monitor: Monitor) -> dict[str, int]:
-    """Given a monitor, return how many of its cycles have come to which verdict."""
-    counted = {verdict: int(float(number)) for verdict, number in _CYCLES_TOTAL.findall(monitor.get("/metrics")[1])}
-    return {verdict: number for verdict, number in counted.items() if number}
+def verdicts_of(monitor: Monitor) -> Counter[str]:
+    """Given a monitor, return how many cycles of all its targets have come to which verdict."""
+    counted = Counter[str]()
+    for verdict, number in _CYCLES_TOTAL.findall(monitor.get("/metrics")[1]):
+        counted[verdict] += int(float(number))
+    return +counted
 
 
 def _reasons(events: Iterable[Mapping[str, str]]) -> frozenset[str]:

@@ -6,7 +6,6 @@ These are a part of what `tests.lab.engine_table` measures.
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 from itertools import count
 
@@ -24,7 +23,6 @@ pytestmark = pytest.mark.timeout(600)
 _CYCLES = 3
 _TARGETS = 8
 _PATIENCE = 240.0
-_CYCLES_TOTAL = re.compile(r"^registry_monitor_cycles_total\{.*\} (\S+)$", re.MULTILINE)
 _numbers = count(1)
 
 
@@ -71,7 +69,8 @@ def test_targets_side_by_side_are_all_up(root, folder, registry, name):
         config = folder / "config.yml"
         config.write_text(json.dumps(shape))  # JSON is YAML
         with Monitor(folder, engine, f"-config={config}", "-log-format=json") as monitor:
-            await_true(lambda: _finished(monitor) >= _CYCLES * _TARGETS, _PATIENCE, "every target's cycles")
+            cycles = _CYCLES * _TARGETS
+            await_true(lambda: engine_table.verdicts_of(monitor).total() >= cycles, _PATIENCE, f"{cycles} cycles")
             monitor.stop()
         events = [json.loads(line) for line in monitor.log.read_text().splitlines()]
 
@@ -89,10 +88,6 @@ def test_a_build_of_podmans_that_is_stopped_leaves_no_image(root, folder, regist
             await_true(lambda: len(engine_table.holdings(engine) - before) > 1, _PATIENCE, "a build to be under way")
             assert monitor.stop() == 0
         assert engine_table.holdings(engine) == before
-
-
-def _finished(monitor):
-    return sum(float(number) for number in _CYCLES_TOTAL.findall(monitor.get("/metrics")[1]))
 
 
 def test_somebody_elses_build_at_the_same_time_loses_nothing(folder, registry):

@@ -21,7 +21,7 @@ from tests.lab.small_world import SmallWorld
 from tests.lab.test_cycle import login, once, path_of
 
 #: How often the monitor is killed; `KILLS=200` for the whole measure.
-KILLS = int(os.environ.get("KILLS", "30"))
+KILLS = int(os.environ.get("KILLS", "60"))
 SOON = 30
 REPOSITORY = "127.0.0.1:5/small/world"
 
