@@ -112,12 +112,14 @@ _RECORDS = "the engine keeps two records of each layer that it ever moved, a blo
 
 #: Every number, in the order of a reader's interest.
 FIGURES = (
-    Figure("memory_kib", "memory (RSS), KiB", 1000, "1 KiB a cycle; the history is full by then, but for slow targets"),
+    Figure("memory_kib", "memory (RSS), KiB", 1000, "1 KiB a cycle: less than a failed one takes in the history"),
     Figure("threads", "threads", 0.5, _WHOLE),
     Figure("open_files", "open files", 0.5, _WHOLE),
     Figure("children", "child processes", 0.5, _WHOLE),
     Figure("temporary_files", "temporary files and folders", 0.5, _WHOLE),
-    Figure("state_kib", "state-dir, KiB", 3000, "3 KiB a failed cycle, of which 1,000 a target are kept"),
+    Figure(
+        "state_kib", "state-dir, KiB", 3000, "3 KiB a failed cycle; 1,000 a target are kept, and there were as many"
+    ),
     Figure("images", "images", 0.5, _WHOLE),
     Figure("containers", "containers", 0.5, _WHOLE),
     Figure("volumes", "volumes", 0.5, _WHOLE),

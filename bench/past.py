@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from uuid import uuid4
 
@@ -12,15 +12,23 @@ from lab.past_cycle import past_cycle
 from lib.history import History
 from lib.history.record import Bounds
 from lib.history.store import Store
+from lib.result import Step
 from lib.target import Target
+
+#: Given a target and the number of one of its cycles, the step that failed in it; None where none did.
+Failing = Callable[[Target, int], Step | None]
 
 #: The store loses cycles where more than it holds wait to be written.
 _AT_ONCE = 1000
 _CLOSE_SECONDS = 60.0
 
 
-def write_past(state: Path, targets: Sequence[Target], cycles: int) -> None:
-    """Given a new state-dir, targets, and how many cycles of each there shall have been, write them there."""
+def _none(_target: Target, _number: int) -> None:
+    """No step of any cycle failed."""
+
+
+def write_past(state: Path, targets: Sequence[Target], cycles: int, failing: Failing = _none) -> None:
+    """Given a new state-dir, targets, how many cycles of each there shall have been, and which failed, write them."""
     instance = uuid4().hex
     store = Store(state, instance)
     history = History(instance, store=store)
@@ -29,7 +37,8 @@ def write_past(state: Path, targets: Sequence[Target], cycles: int) -> None:
     began = time.time() - cycles * targets[0].run_every
     for number in range(cycles):
         for place, target in enumerate(targets):
-            history.record(past_cycle(target, began + number * target.run_every, chance))
+            failed = failing(target, number)
+            history.record(past_cycle(target, began + number * target.run_every, chance, failed))
             if (number * len(targets) + place) % _AT_ONCE == 0:
                 store.kept((), Bounds(0, 0))  # it waits for what was given before
     store.close(_CLOSE_SECONDS)

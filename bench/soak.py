@@ -23,6 +23,7 @@ from tempfile import TemporaryDirectory
 
 from bench.counts import Counts, Watch
 from bench.footprint import Sample, take_footprint
+from bench.past import write_past
 from bench.soak_report import Soak, describe_machine, plot, report
 from bench.strikes import Field, Strike, Victim
 from bench.surroundings import Surroundings
@@ -30,7 +31,10 @@ from lab.folder import processes
 from lab.monitor import Monitor
 from lab.session import Lab
 from lab.snapshot import Snapshot, take_snapshot
-from lib.failure.reason import Verdict
+from lib.failure.reason import Reason, Verdict
+from lib.options import parse_options
+from lib.result import Outcome, Step, StepName
+from lib.target import Target
 from tests.lab.ground import Ground
 
 _SAMPLE_SECONDS = 2.0
@@ -44,6 +48,15 @@ _COMMON = {
     "cycle-timeout": "30s",
     "payload-size": "64KiB",
 }
+#: Cycles that each target had before, every second of which failed: as many failures as are kept.
+PAST_CYCLES = 2000
+#: What docker printed then: as many lines as are kept of a step.
+_PAST_WORDS = (
+    "The push refers to repository [{repository}]",
+    "3c7cb0c68a17: Preparing",
+    *(f"3c7cb0c68a17: Retrying in {seconds} seconds" for seconds in range(10, 1, -1)),
+    "received unexpected HTTP status: 503 Service Unavailable",
+)
 
 
 def soak(ground: Ground, cycles: int, *, each: int, outages: int, retrying: bool) -> Soak:
@@ -61,7 +74,9 @@ def soak(ground: Ground, cycles: int, *, each: int, outages: int, retrying: bool
         temporary.mkdir()
         before = take_snapshot(engine)
         surroundings = Surroundings.with_temporary_folder(engine, temporary)
-        options = (f"-config={_configure(folder, field.victims)}", f"-docker={field.cli}", f"-state-dir={state}")
+        config = f"-config={_configure(folder, field.victims)}"
+        write_past(state, parse_options([config], {}).targets, PAST_CYCLES, _failed_step)
+        options = (config, f"-docker={field.cli}", f"-state-dir={state}")
         begun = time.monotonic()
         with Monitor(folder, surroundings, *options) as monitor:
             watch = Watch(monitor)
@@ -80,7 +95,9 @@ def soak(ground: Ground, cycles: int, *, each: int, outages: int, retrying: bool
         left += [f"file {path.relative_to(folder)}" for path in temporary.rglob("*")]
         left += _differences(before, take_snapshot(engine))
         log = monitor.log.read_text(encoding="utf-8")
-    return Soak(cycles, tuple(samples), counts, field.reasons, tuple(left), seconds, exit_code, stop_seconds, log)
+    return Soak(
+        cycles, PAST_CYCLES, tuple(samples), counts, field.reasons, tuple(left), seconds, exit_code, stop_seconds, log
+    )
 
 
 def _configure(folder: Path, victims: Sequence[Victim]) -> Path:
@@ -89,6 +106,15 @@ def _configure(folder: Path, victims: Sequence[Victim]) -> Path:
     configuration = _COMMON | {"targets": [victim.configuration() for victim in victims]}
     file.write_text(json.dumps(configuration), encoding="utf-8")  # JSON is YAML
     return file
+
+
+def _failed_step(target: Target, number: int) -> Step | None:
+    """Given a target and the number of a past cycle, return the step that failed in it: one in every second cycle."""
+    if number % 2:
+        return None
+    words = tuple(word.format(repository=target.reference.repository) for word in _PAST_WORDS)
+    reason = Reason.SERVER_ERROR
+    return Step(StepName.PUSH, Outcome.FAILED, 0.05, reason, reason.scope, words[-1], len(words) - 3, words)
 
 
 @contextmanager

@@ -30,11 +30,12 @@ One monitor, a program of its own, watches {targets} targets, each with a regist
 through a proxy that misbehaves on demand. One target is left alone. Each other one is struck by one fault of its list
 after the other: the fault stays until the monitor has counted a failure for the reason that it has to have, and the
 next comes when the target is up again. Now and then the whole engine is stopped, or hangs, or its disk is full. A soak
-ends early where a fault does not show, or a target does not recover.
+ends early where a fault does not show, or a target does not recover. The history is full from the start, with
+{past:,} cycles a target before, of which every second failed.
 
 ## What it takes of its host
 
-Sampled {samples} times. The first half is the warm-up: until then, the history in memory fills up. Of the second half,
+Sampled {samples} times. The first half is the warm-up: by then, each kind of failure has been met. Of the second half,
 the least in each of some twenty stretches counts, which is without the cycles that were under way, and growth is the
 slope of Theil and Sen over these by the number of cycles: the median over all pairs, which no peak moves.
 
@@ -64,6 +65,7 @@ class Soak:
 
     Attributes:
         asked: how many cycles were asked for.
+        past: how many cycles of each target the history held before.
         samples: taken all the way.
         counts: what the monitor had counted at the end.
         reasons: those that were brought about.
@@ -75,6 +77,7 @@ class Soak:
     """
 
     asked: int
+    past: int
     samples: tuple[Sample, ...]
     counts: Counts
     reasons: tuple[str, ...]
@@ -108,6 +111,7 @@ def report(soak: Soak, machine: str, plot_name: str) -> str:
     head = _HEAD.format(
         cycles=f"{counts.finished:,}",
         asked=soak.asked,
+        past=soak.past,
         minutes=soak.seconds / 60,
         machine=machine,
         targets=len(targets),

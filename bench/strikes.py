@@ -265,10 +265,12 @@ def _replace(file: Path, text: str) -> None:
 def _dispatcher(host: Rig, docker: str) -> Path:
     """Given the rig whose CLI is struck, and the real one, return a new CLI that is the first for that rig's registry.
 
-    It goes by the name of the registry in the arguments: commands that name an image by its ID get the real one.
+    It goes by the name of the registry in the arguments: commands that name an image by its ID get the real one. What
+    is struck is run by its own name, and not by the link's, which may lead elsewhere when the shell comes to read it.
     """
     file = host.lane.folder / "docker"
-    text = f'#!/bin/sh\ncase "$*" in *{host.lane.host}*) exec {host.cli} "$@" ;; esac\nexec {docker} "$@"\n'
+    first = f'exec "$(readlink --canonicalize-missing {host.cli})" "$@"'
+    text = f'#!/bin/sh\ncase "$*" in *{host.lane.host}*) {first} ;; esac\nexec {docker} "$@"\n'
     file.write_text(text, encoding="ascii")
     file.chmod(0o700)
     return file

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import subprocess
 import threading
@@ -162,18 +163,27 @@ def cli(script: str, mode: int = 0o700) -> Fault:
     @contextmanager
     def fault(rig: Rig) -> Iterator[None]:
         docker = rig.cli.readlink()
-        rig.cli.unlink()
-        # Written by a process of its own: a child that another row forks meanwhile would hold a file of ours open, and
-        # the kernel runs nothing that is open for writing.
+        # Under a name of its own: a shell opens its script by name, and would read the real docker as a script where
+        # that had taken the name meanwhile. Written by a process of its own: a child that another row forks meanwhile
+        # would hold a file of ours open, and the kernel runs nothing that is open for writing.
+        file = rig.cli.with_name(f"{rig.cli.name}-{secrets.token_hex(4)}")
         text = f"#!/bin/sh\nDOCKER={docker}\n{script}\n"
-        subprocess.run(["install", f"--mode={mode:o}", "/dev/stdin", str(rig.cli)], input=text, text=True, check=True)
+        subprocess.run(["install", f"--mode={mode:o}", "/dev/stdin", str(file)], input=text, text=True, check=True)
+        _lead(rig.cli, file)
         try:
             yield
         finally:
-            rig.cli.unlink()
-            rig.cli.symlink_to(docker)
+            _lead(rig.cli, docker)
+            file.unlink()
 
     return fault
+
+
+def _lead(link: Path, file: Path) -> None:
+    """Given a symbolic link that others may be using, lead it to another file at once."""
+    unfinished = link.with_name(f"{link.name}-unfinished")
+    unfinished.symlink_to(file)
+    unfinished.rename(link)
 
 
 @contextmanager
