@@ -13,7 +13,7 @@ import argparse
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -68,25 +68,26 @@ def main(arguments: Sequence[str]) -> int:
         site = Site(lab)
         machine = describe(site.engine)
         print(machine, flush=True)
-        results = measure(site, names, short=asked.short)
-    if to_write is not None:
-        write_document(to_write, machine, time.monotonic() - began, results)
+        results: dict[str, Result] = {}
+        for name, result in measure(site, names, short=asked.short):
+            results[name] = result
+            if to_write is not None:  # after each: of a run that ends early, what it measured is there
+                write_document(to_write, machine, time.monotonic() - began, results)
     figures = [figure for result in results.values() for figure in result.figures]
     failed = [figure for figure in figures if figure.is_grossly_missed] if asked.short else unexplained(figures)
     sys.stderr.writelines(f"missed: {figure.title}: {figure.spread.value:.3g}\n" for figure in failed)
     return int(bool(failed))
 
 
-def measure(site: Site, names: Sequence[str], *, short: bool) -> dict[str, Result]:
-    """Given a site, what to measure by name, and whether little of it will do, return what came of it, and print it."""
-    results = {}
+def measure(site: Site, names: Sequence[str], *, short: bool) -> Iterator[tuple[str, Result]]:
+    """Given a site, what to measure by name, and whether little of it will do, print and give each name and result."""
     for name in names:
         began = time.monotonic()
-        result = results[name] = MEASUREMENTS[name](site, short=short)
+        result = MEASUREMENTS[name](site, short=short)
         print(
             f"\n{result.title} ({name}, {time.monotonic() - began:.0f} s)\n{lines(result.figures)}", end="", flush=True
         )
-    return results
+        yield name, result
 
 
 if __name__ == "__main__":
