@@ -13,8 +13,8 @@ from lib.failure.reason import Reason
 
 CYCLES = 100
 KILLS = 6
-#: In the second half of a short soak: of memory, as the history still fills up; and of what is counted, where a leak in
-#: every tenth cycle would show, and the few cycles under way do not.
+#: In the second half of a short soak: of memory, as some failures are met for the first time then; and of what is
+#: counted, where a leak in every tenth cycle would show, and the few cycles under way do not.
 MOST_GROWTH_KIB = 8 * 1024
 MOST_GROWTH = 4
 
