@@ -38,6 +38,7 @@ from lib.target import Target
 from tests.lab.ground import Ground
 
 _SAMPLE_SECONDS = 2.0
+_MINUTE = 60.0
 _PATIENCE_SECONDS = 120.0
 #: All targets can have a cycle under way: one of them waits for docker most of the time.
 _COMMON = {
@@ -59,12 +60,20 @@ _PAST_WORDS = (
 )
 
 
-def soak(ground: Ground, cycles: int, *, each: int, outages: int, retrying: bool) -> Soak:
+def soak(
+    ground: Ground,
+    cycles: int,
+    *,
+    each: int,
+    outages: int,
+    retrying: bool,
+    tell: Callable[[Sample], None] | None = None,
+) -> Soak:
     """Run a monitor while its targets are struck again and again, and return what came of it.
 
     Given a ground, how many cycles there have to be at least, of all targets, and failures for each reason, how often
-    the engine is struck meanwhile, and whether one target is struck by what docker takes a minute to tell. Raise
-    LabError where a strike does not show as it has to, or the target is not up after it.
+    the engine is struck meanwhile, whether one target is struck by what docker takes a minute to tell, and who is told
+    of each sample. Raise LabError where a strike does not show as it has to, or the target is not up after it.
     """
     with ExitStack() as stack:
         engine = stack.enter_context(ground.sick_engine())
@@ -86,6 +95,8 @@ def soak(ground: Ground, cycles: int, *, each: int, outages: int, retrying: bool
                     is_well()
                     footprint = take_footprint(monitor.pid, temporary, state, engine)
                     samples.append(Sample(done, time.monotonic() - begun, footprint))
+                    if tell is not None:
+                        tell(samples[-1])
             counts = _recovered(field, Watch(monitor))
             seconds = time.monotonic() - begun
             asked = time.monotonic()
@@ -182,6 +193,19 @@ def _failures(strike: Strike, victim: Victim | None = None) -> Callable[[Counts]
     return lambda counts: counts.failures[victim.name, strike.reason]
 
 
+class _Progress:
+    """A line a minute, for whoever waits."""
+
+    def __init__(self) -> None:
+        self._due = _MINUTE
+
+    def __call__(self, sample: Sample) -> None:
+        if sample.seconds >= self._due:
+            self._due = sample.seconds + _MINUTE
+            minutes, memory = sample.seconds / _MINUTE, sample.footprint.memory_kib
+            print(f"{minutes:.0f} min: {sample.cycles:,} cycles, memory {memory:,} KiB", flush=True)
+
+
 def _differences(before: Snapshot, after: Snapshot) -> list[str]:
     """Given what an engine held, and holds, return what became other."""
     names = [attribute.name for attribute in fields(Snapshot) if attribute.compare]
@@ -201,7 +225,7 @@ def main(arguments: Sequence[str]) -> int:
     logging.disable()  # the lab's own words about what it breaks
     with Lab() as lab:
         ground = Ground(lab)
-        came = soak(ground, asked.cycles, each=asked.each, outages=asked.outages, retrying=True)
+        came = soak(ground, asked.cycles, each=asked.each, outages=asked.outages, retrying=True, tell=_Progress())
         machine = describe_machine(ground.calm)
     picture = asked.document.with_suffix(".svg")
     asked.document.write_text(report(came, machine, picture.name), encoding="utf-8")

@@ -126,7 +126,7 @@ class Field:
             Victim(
                 "registry",
                 registry,
-                _registry_strikes(registry.lane),
+                self._registry_strikes(registry.lane),
                 {"base-image": registry.lane.base, "public-base": True},
             ),
             Victim("network", rig(named=True), _network_strikes()),
@@ -149,44 +149,52 @@ class Field:
             Strike(Reason.CLI, host_faults.cli("kill -KILL $$")),
             Strike(Reason.BUILD, host_faults.cli(_BUILD_SCRIPT)),
             Strike(Reason.WARM, host_faults.cli(_WARM_SCRIPT)),
-            Strike(Reason.IN_USE, self._in_use),
+            Strike(Reason.IN_USE, self._undisturbed(self._in_use)),
             Strike(Reason.CREDENTIAL_HELPER, _logins_damaged),
             Strike(Reason.UNCLASSIFIED, host_faults.cli(_STRANGE_SCRIPT)),
         )
 
+    def _registry_strikes(self, lane: Lane) -> tuple[Strike, ...]:
+        lane.push_somebodys_image()
+        manifest = lane.manifest()
+        somebodys = answer(200, manifest.body, manifest.content_type, {"Docker-Content-Digest": manifest.digest})
+        lane.registry.delete_tag(REPOSITORY, "latest")
+        denied = error("DENIED", "access to the resource is denied")
+        return (
+            Strike(Reason.SERVER_ERROR, manifest_put(answer(502, HTML, "text/html"))),
+            Strike(Reason.RATE_LIMITED, manifest_get(answer(429, error("TOOMANYREQUESTS", "slow down")))),
+            Strike(Reason.NOT_FOUND, manifest_get(answer(404, error("MANIFEST_UNKNOWN", "manifest unknown")))),
+            Strike(Reason.QUOTA, manifest_put(answer(403, error("DENIED", "storage quota exceeded")))),
+            Strike(Reason.REJECTED, manifest_put(answer(413, error("SIZE_INVALID", "too large")))),
+            Strike(Reason.INTEGRITY, self._undisturbed(_once_pushed(somebodys))),
+            Strike(Reason.STALE, faults.back_in_time),
+            Strike(Reason.FOREIGN, manifest_get(somebodys)),
+            Strike(Reason.UNAUTHORIZED, faults.password_changed),
+            Strike(Reason.DENIED, manifest_get(answer(403, denied))),
+            Strike(Reason.BASE_IMAGE, faults.at_base(Proxy.refusing)),
+            Strike(Reason.BASE_IMAGE, faults.base_request(answer(404, error("MANIFEST_UNKNOWN")))),
+        )
+
+    def _undisturbed(self, fault: Fault) -> Fault:
+        """Given a fault that shows only in a cycle that gets through to it, return it on an engine that stays well."""
+
+        @contextmanager
+        def undisturbed(rig: Rig) -> Iterator[None]:
+            with self.engine_lock, fault(rig):
+                yield
+
+        return undisturbed
+
     @contextmanager
     def _in_use(self, rig: Rig) -> Iterator[None]:
         """A container uses the image that is to be removed."""
-        with self.engine_lock:
-            try:
-                with host_faults.cli(_IN_USE_SCRIPT)(rig):
-                    yield
-            finally:
-                docker = self.engine.docker
-                for container in docker("ps", "--all", "--quiet", f"--filter=label={_IN_USE}").stdout.split():
-                    docker("rm", container)
-
-
-def _registry_strikes(lane: Lane) -> tuple[Strike, ...]:
-    lane.push_somebodys_image()
-    manifest = lane.manifest()
-    somebodys = answer(200, manifest.body, manifest.content_type, {"Docker-Content-Digest": manifest.digest})
-    lane.registry.delete_tag(REPOSITORY, "latest")
-    denied = error("DENIED", "access to the resource is denied")
-    return (
-        Strike(Reason.SERVER_ERROR, manifest_put(answer(502, HTML, "text/html"))),
-        Strike(Reason.RATE_LIMITED, manifest_get(answer(429, error("TOOMANYREQUESTS", "slow down")))),
-        Strike(Reason.NOT_FOUND, manifest_get(answer(404, error("MANIFEST_UNKNOWN", "manifest unknown")))),
-        Strike(Reason.QUOTA, manifest_put(answer(403, error("DENIED", "storage quota exceeded")))),
-        Strike(Reason.REJECTED, manifest_put(answer(413, error("SIZE_INVALID", "too large")))),
-        Strike(Reason.INTEGRITY, _once_pushed(somebodys)),
-        Strike(Reason.STALE, faults.back_in_time),
-        Strike(Reason.FOREIGN, manifest_get(somebodys)),
-        Strike(Reason.UNAUTHORIZED, faults.password_changed),
-        Strike(Reason.DENIED, manifest_get(answer(403, denied))),
-        Strike(Reason.BASE_IMAGE, faults.at_base(Proxy.refusing)),
-        Strike(Reason.BASE_IMAGE, faults.base_request(answer(404, error("MANIFEST_UNKNOWN")))),
-    )
+        try:
+            with host_faults.cli(_IN_USE_SCRIPT)(rig):
+                yield
+        finally:
+            docker = self.engine.docker
+            for container in docker("ps", "--all", "--quiet", f"--filter=label={_IN_USE}").stdout.split():
+                docker("rm", container)
 
 
 def _network_strikes() -> tuple[Strike, ...]:
