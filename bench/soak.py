@@ -220,7 +220,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cycles", type=int, default=4000)
     parser.add_argument("--each", type=int, default=5, help="failures for each reason, at least")
-    parser.add_argument("--outages", type=int, default=24, help="how often the engine is struck")
+    parser.add_argument("--outages", type=int, default=48, help="how often the engine is struck")
     parser.add_argument(
         "--document", type=Path, required=True, help="where to write the report; the plot goes beside it"
     )
