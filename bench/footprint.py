@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,7 +16,8 @@ from lab.engine import Engine
 from lab.snapshot import take_snapshot
 
 _KIB = 1024
-_STRETCHES = 20
+#: Few enough that each has a moment in which hardly anything is under way.
+_STRETCHES = 10
 _TRIES = 10
 
 _T = TypeVar("_T")
@@ -92,8 +93,9 @@ class Figure:
         Of each stretch of samples the least counts, which is without the cycles that were under way. The growth is
         Theil and Sen's slope, the median over all pairs: no peak moves it.
         """
-        length = max(1, len(samples) // _STRETCHES)
-        stretches = (samples[start : start + length] for start in range(0, len(samples), length))
+        number = min(_STRETCHES, len(samples))
+        bounds = [len(samples) * place // number for place in range(number + 1)]
+        stretches = (samples[start:end] for start, end in pairwise(bounds))
         points = [(least.cycles, self.of(least)) for least in (min(stretch, key=self.of) for stretch in stretches)]
         slopes = [
             (last - first) / (end - start) for (start, first), (end, last) in combinations(points, 2) if end > start

@@ -36,7 +36,7 @@ ends early where a fault does not show, or a target does not recover. The histor
 ## What it takes of its host
 
 Sampled {samples} times. The first half is the warm-up: by then, each kind of failure has been met. Of the second half,
-the least in each of some twenty stretches counts, which is without the cycles that were under way, and growth is the
+the least in each of ten stretches counts, which is without the cycles that were under way, and growth is the
 slope of Theil and Sen over these by the number of cycles: the median over all pairs, which no peak moves.
 
 | | after the warm-up | at the end | at most | growth in 1,000 cycles | bound | why this bound | |

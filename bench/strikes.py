@@ -168,7 +168,7 @@ class Field:
             Strike(Reason.REJECTED, manifest_put(answer(413, error("SIZE_INVALID", "too large")))),
             Strike(Reason.INTEGRITY, self._undisturbed(_once_pushed(somebodys))),
             Strike(Reason.STALE, faults.back_in_time),
-            Strike(Reason.FOREIGN, manifest_get(somebodys)),
+            Strike(Reason.FOREIGN, self._undisturbed(manifest_get(somebodys))),
             Strike(Reason.UNAUTHORIZED, faults.password_changed),
             Strike(Reason.DENIED, manifest_get(answer(403, denied))),
             Strike(Reason.BASE_IMAGE, faults.at_base(Proxy.refusing)),
