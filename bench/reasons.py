@@ -11,14 +11,24 @@ _SH = (
     "figures without `sh` show what the same cycle takes with `subprocess`, which uses vfork; but `sh` is asked for."
 )
 
+_BUSY = (
+    "what `sh` takes of a cycle (see the cycle time) is more of a short one, as these are; and where the cores are "
+    "busy, its CPU time is lost to other cycles."
+)
+
 _MEMORY = (
     "9 MB of this are Python's, 11 MB what `sh` loads with itself (asyncio, ssl, importlib.metadata), 14 MB the other "
     "libraries and the program, and the rest comes with the first cycles and the first look at the page."
 )
 
 _IMPORTS = (
-    "Nearly all of this is Python that imports: a quarter of it `sh`, the rest the HTTP server, SQLite, YAML and the "
+    "nearly all of this is Python that imports: a quarter of it `sh`, the rest the HTTP server, SQLite, YAML and the "
     "program. It is processor time, and so longer on a slow machine."
+)
+
+_FEW_IMPORTS = (
+    "Python that imports, here without `sh`: a third is dataclasses with what that loads (inspect, ast), another third "
+    "ConfigArgParse with argparse."
 )
 
 #: By the figure's key, or by what its key begins with.
@@ -27,8 +37,8 @@ REASONS = {
     "cycle.cpu": _SH,
     "crowd.memory_1": _MEMORY,
     "start.listening": _IMPORTS,
-    "start.version": _IMPORTS,
-    "capacity.ratio": f"The cores are busy here, so that each cycle's own CPU time is lost to the others. {_SH}",
+    "start.version": _FEW_IMPORTS,
+    "capacity.ratio": _BUSY,
 }
 
 

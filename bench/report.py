@@ -52,7 +52,7 @@ def document(machine: str, seconds: float, results: Mapping[str, Result], plots:
     parts += [_row(*_cells(figure), "**missed**" if figure.is_missed else "met") for figure in judged]
     if missed:
         parts.append(_MISSED)
-        parts += [f"- {figure.title}: {reason_for(figure) or 'nobody knows why yet.'}\n" for figure in missed]
+        parts += [f"- {'; '.join(titles)}: {reason}\n" for reason, titles in _by_reason(missed).items()]
     for result in results.values():
         parts += [f"\n## {result.title}\n\n{result.method}\n\n{_TABLE}"]
         parts += [_row(*_cells(figure)) for figure in result.figures]
@@ -68,6 +68,14 @@ def lines(figures: Iterable[Figure]) -> str:
         judged = f"  goal {goal}{', MISSED' if figure.is_missed else ''}" if goal else ""
         shown.append(f"  {title}: {measured}  [{spread}] of {count}{judged}\n")
     return "".join(shown)
+
+
+def _by_reason(missed: Iterable[Figure]) -> dict[str, list[str]]:
+    """Given figures that miss their goals, return their titles by the reason why they do."""
+    titles: dict[str, list[str]] = {}
+    for figure in missed:
+        titles.setdefault(reason_for(figure) or "nobody knows why yet.", []).append(figure.title)
+    return titles
 
 
 def _cells(figure: Figure) -> tuple[str, str, str, str, str]:
