@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import fields
 from itertools import cycle
 from pathlib import Path
@@ -135,7 +135,7 @@ def _failed_step(target: Target, number: int) -> Step | None:
 def _struck(field: Field, watch: Watch) -> Iterator[Callable[[], None]]:
     """Strike each target again and again, all side by side. Give what raises LabError where one is not well."""
     with ThreadPoolExecutor(len(field.victims)) as pool:
-        strikers = [pool.submit(_strike_in_turn, victim, watch) for victim in field.victims]
+        strikers = [pool.submit(_strike_in_turn, victim, field, watch) for victim in field.victims]
 
         def is_well() -> None:
             for striker in strikers:
@@ -149,14 +149,20 @@ def _struck(field: Field, watch: Watch) -> Iterator[Callable[[], None]]:
     is_well()
 
 
-def _strike_in_turn(victim: Victim, watch: Watch) -> None:
+def _strike_in_turn(victim: Victim, field: Field, watch: Watch) -> None:
     """Let each strike show, and the target recover, one after the other, until all is over."""
-    for strike in cycle(victim.strikes):
+
+    def await_recovery() -> None:
         watch.await_more(_ups(victim), victim.patience_seconds, f"{victim.name} to be up")
+
+    await_recovery()
+    for strike in cycle(victim.strikes):
         if watch.over.is_set():
             return
-        with strike.fault(victim.rig):
-            watch.await_more(_failures(strike, victim), victim.patience_seconds, f"{victim.name}: {strike.reason}")
+        with field.engine_lock if strike.alone else nullcontext():
+            with strike.fault(victim.rig):
+                watch.await_more(_failures(strike, victim), victim.patience_seconds, f"{victim.name}: {strike.reason}")
+            await_recovery()
 
 
 def _until(cycles: int, each: int, watch: Watch, field: Field, outages: int) -> Iterator[int]:

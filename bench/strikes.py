@@ -58,10 +58,13 @@ class Strike:
     Attributes:
         reason: for which a cycle then fails.
         fault: what strikes.
+        alone: the engine has to stay well from the strike until the target is up again: an outage in between would
+            leave what nobody can tell from the host's own, or no way back.
     """
 
     reason: Reason
     fault: Fault
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +152,7 @@ class Field:
             Strike(Reason.CLI, host_faults.cli("kill -KILL $$")),
             Strike(Reason.BUILD, host_faults.cli(_BUILD_SCRIPT)),
             Strike(Reason.WARM, host_faults.cli(_WARM_SCRIPT)),
-            Strike(Reason.IN_USE, self._undisturbed(self._in_use)),
+            Strike(Reason.IN_USE, self._in_use, alone=True),
             Strike(Reason.CREDENTIAL_HELPER, _logins_damaged),
             Strike(Reason.UNCLASSIFIED, host_faults.cli(_STRANGE_SCRIPT)),
         )
@@ -166,24 +169,14 @@ class Field:
             Strike(Reason.NOT_FOUND, manifest_get(answer(404, error("MANIFEST_UNKNOWN", "manifest unknown")))),
             Strike(Reason.QUOTA, manifest_put(answer(403, error("DENIED", "storage quota exceeded")))),
             Strike(Reason.REJECTED, manifest_put(answer(413, error("SIZE_INVALID", "too large")))),
-            Strike(Reason.INTEGRITY, self._undisturbed(_once_pushed(somebodys))),
+            Strike(Reason.INTEGRITY, _once_pushed(somebodys), alone=True),
             Strike(Reason.STALE, faults.back_in_time),
-            Strike(Reason.FOREIGN, self._undisturbed(manifest_get(somebodys))),
+            Strike(Reason.FOREIGN, manifest_get(somebodys), alone=True),
             Strike(Reason.UNAUTHORIZED, faults.password_changed),
             Strike(Reason.DENIED, manifest_get(answer(403, denied))),
             Strike(Reason.BASE_IMAGE, faults.at_base(Proxy.refusing)),
             Strike(Reason.BASE_IMAGE, faults.base_request(answer(404, error("MANIFEST_UNKNOWN")))),
         )
-
-    def _undisturbed(self, fault: Fault) -> Fault:
-        """Given a fault that shows only in a cycle that gets through to it, return it on an engine that stays well."""
-
-        @contextmanager
-        def undisturbed(rig: Rig) -> Iterator[None]:
-            with self.engine_lock, fault(rig):
-                yield
-
-        return undisturbed
 
     @contextmanager
     def _in_use(self, rig: Rig) -> Iterator[None]:
