@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from uuid import uuid4
 
-from lab.past_cycle import past_cycle
+from lab.past_cycle import Fault, failed_step, past_cycle
 from lib.history import History
 from lib.history.record import Bounds
 from lib.history.store import Store
-from lib.result import Step
 from lib.target import Target
-
-#: Given a target and the number of one of its cycles, the step that failed in it; None where none did.
-Failing = Callable[[Target, int], Step | None]
 
 #: The store loses cycles where more than it holds wait to be written.
 _AT_ONCE = 1000
 _CLOSE_SECONDS = 60.0
 
 
-def _none(_target: Target, _number: int) -> None:
-    """No step of any cycle failed."""
+def write_past(state: Path, targets: Sequence[Target], cycles: int, fault: Fault | None = None) -> None:
+    """Given a new state-dir, targets, and how many cycles of each there shall have been, write them there.
 
-
-def write_past(state: Path, targets: Sequence[Target], cycles: int, failing: Failing = _none) -> None:
-    """Given a new state-dir, targets, how many cycles of each there shall have been, and which failed, write them."""
+    Given a fault, every second cycle failed by that.
+    """
     instance = uuid4().hex
     store = Store(state, instance)
     history = History(instance, store=store)
@@ -37,7 +32,7 @@ def write_past(state: Path, targets: Sequence[Target], cycles: int, failing: Fai
     began = time.time() - cycles * targets[0].run_every
     for number in range(cycles):
         for place, target in enumerate(targets):
-            failed = failing(target, number)
+            failed = failed_step(target, chance, fault) if fault is not None and number % 2 == 0 else None
             history.record(past_cycle(target, began + number * target.run_every, chance, failed))
             if (number * len(targets) + place) % _AT_ONCE == 0:
                 store.kept((), Bounds(0, 0))  # it waits for what was given before

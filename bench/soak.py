@@ -32,12 +32,12 @@ from bench.strikes import Field, Strike, Victim
 from bench.surroundings import Surroundings
 from lab.folder import processes
 from lab.monitor import Monitor
+from lab.past_cycle import Fault
 from lab.session import Lab
 from lab.snapshot import Snapshot, take_snapshot
 from lib.failure.reason import Reason, Verdict
 from lib.options import parse_options
-from lib.result import Outcome, Step, StepName
-from lib.target import Target
+from lib.result import StepName
 from tests.lab.ground import Ground
 
 _SAMPLE_SECONDS = 2.0
@@ -54,12 +54,18 @@ _COMMON = {
 }
 #: Cycles that each target had before, every second of which failed: as many failures as are kept.
 PAST_CYCLES = 2000
-#: What docker printed then: as many lines as are kept of a step.
-_PAST_WORDS = (
-    "The push refers to repository [{repository}]",
-    "3c7cb0c68a17: Preparing",
-    *(f"3c7cb0c68a17: Retrying in {seconds} seconds" for seconds in range(10, 1, -1)),
-    "received unexpected HTTP status: 503 Service Unavailable",
+#: How they failed: with as many lines of docker's as are kept of a step.
+_PAST_FAULT = Fault(
+    StepName.PUSH,
+    Reason.SERVER_ERROR,
+    0.05,
+    (
+        "The push refers to repository [{repository}]",
+        "3c7cb0c68a17: Preparing",
+        *(f"3c7cb0c68a17: Retrying in {seconds} seconds" for seconds in range(10, 1, -1)),
+        "received unexpected HTTP status: 503 Service Unavailable",
+    ),
+    retries=9,
 )
 
 
@@ -87,7 +93,7 @@ def soak(
         before = take_snapshot(engine)
         surroundings = Surroundings.with_temporary_folder(engine, temporary)
         config = f"-config={_configure(folder, field.victims)}"
-        write_past(state, parse_options([config], {}).targets, PAST_CYCLES, _failed_step)
+        write_past(state, parse_options([config], {}).targets, PAST_CYCLES, _PAST_FAULT)
         options = (config, f"-docker={field.cli}", f"-state-dir={state}")
         begun = time.monotonic()
         with Monitor(folder, surroundings, *options) as monitor:
@@ -120,15 +126,6 @@ def _configure(folder: Path, victims: Sequence[Victim]) -> Path:
     configuration = _COMMON | {"targets": [victim.configuration() for victim in victims]}
     file.write_text(json.dumps(configuration), encoding="utf-8")  # JSON is YAML
     return file
-
-
-def _failed_step(target: Target, number: int) -> Step | None:
-    """Given a target and the number of a past cycle, return the step that failed in it: one in every second cycle."""
-    if number % 2:
-        return None
-    words = tuple(word.format(repository=target.reference.repository) for word in _PAST_WORDS)
-    reason = Reason.SERVER_ERROR
-    return Step(StepName.PUSH, Outcome.FAILED, 0.05, reason, reason.scope, words[-1], len(words) - 3, words)
 
 
 @contextmanager

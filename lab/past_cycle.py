@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from lib.failure.reason import Verdict
+from lib.failure.reason import Reason, Verdict
 from lib.result import Cycle, Outcome, Step, StepName
 from lib.target import Target
 
@@ -19,6 +20,40 @@ USUAL_SECONDS: Mapping[StepName, float] = {
     StepName.RMI: 0.06,
     StepName.PULL_BACK: 0.9,
 }
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What goes wrong with a target.
+
+    Attributes:
+        step: the step that fails.
+        reason: why.
+        seconds: about how long it takes.
+        words: what docker prints; `{repository}` and `{registry}` are the target's.
+        retries: how often docker tried again.
+    """
+
+    step: StepName
+    reason: Reason
+    seconds: float
+    words: Sequence[str]
+    retries: int = 0
+
+
+def failed_step(target: Target, chance: random.Random, fault: Fault) -> Step:
+    """Given a target, what makes a difference from cycle to cycle, and what goes wrong, return the step that fails."""
+    words = tuple(word.format(repository=target.reference.repository, registry=target.registry) for word in fault.words)
+    return Step(
+        fault.step,
+        Outcome.FAILED,
+        fault.seconds * chance.uniform(0.98, 1.02),
+        fault.reason,
+        fault.reason.scope,
+        words[-1],
+        fault.retries,
+        words,
+    )
 
 
 def past_cycle(target: Target, at: float, chance: random.Random, failed: Step | None = None) -> Cycle:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from lab.past_cycle import past_cycle
+from lab.past_cycle import Fault, failed_step, past_cycle
 from lib.failure import Reason
 from lib.health import Health
 from lib.history import History
 from lib.metrics import Metrics
 from lib.reference import parse_reference
-from lib.result import Outcome, Step, StepName
+from lib.result import StepName
 from lib.secret import Secret
 from lib.target import Credentials, Target
 from lib.under_way import UnderWay
@@ -33,27 +33,22 @@ _UNAUTHORIZED = (
 _DAEMON = ("Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?",)
 
 
-@dataclass(frozen=True)
-class Fault:
-    """What goes wrong with a target, from how many seconds ago and until how many."""
+@dataclass(frozen=True, kw_only=True)
+class Spell(Fault):
+    """A fault from so many seconds ago and until so many."""
 
-    step: StepName
-    reason: Reason
-    seconds: float
-    words: Sequence[str]
     begins: float
     ends: float = 0.0
-    retries: int = 0
 
 
-SERVER_ERROR = Fault(StepName.PUSH, Reason.SERVER_ERROR, 50.6, _SERVER_ERROR, begins=1500, retries=5)
-UNAUTHORIZED = Fault(StepName.LOGIN, Reason.UNAUTHORIZED, 0.41, _UNAUTHORIZED, begins=11 * 3600)
-DAEMON = Fault(StepName.BUILD, Reason.DAEMON, 0.02, _DAEMON, begins=900)
+SERVER_ERROR = Spell(StepName.PUSH, Reason.SERVER_ERROR, 50.6, _SERVER_ERROR, begins=1500, retries=5)
+UNAUTHORIZED = Spell(StepName.LOGIN, Reason.UNAUTHORIZED, 0.41, _UNAUTHORIZED, begins=11 * 3600)
+DAEMON = Spell(StepName.BUILD, Reason.DAEMON, 0.02, _DAEMON, begins=900)
 
 
-def yesterday(fault: Fault) -> Fault:
+def yesterday(fault: Spell) -> Spell:
     """Given a fault, return it as one that is over since yesterday."""
-    return Fault(fault.step, fault.reason, fault.seconds, fault.words, 27 * 3600, 26.2 * 3600, fault.retries)
+    return replace(fault, begins=27 * 3600, ends=26.2 * 3600)
 
 
 class Past:
@@ -77,7 +72,7 @@ class Past:
         self.targets.extend(targets)
         self.history.replace(self.targets)
 
-    def live(self, target: Target, days: float, *faults: Fault) -> None:
+    def live(self, target: Target, days: float, *faults: Spell) -> None:
         """Given a target, how long ago it was first watched, and its faults, let it have lived until now."""
         chance = random.Random(target.name)
         at = self.now - days * 86400
@@ -113,26 +108,11 @@ def a_target(name: str, reference: str, **options: object) -> Target:
     return Target(name=name, reference=parse_reference(reference), credentials=credentials, **options)
 
 
-def failed_step(target: Target, chance: random.Random, fault: Fault) -> Step:
-    """Given a target, what makes a difference from cycle to cycle, and what goes wrong, return the step that fails."""
-    words = tuple(word.format(repository=target.reference.repository, registry=target.registry) for word in fault.words)
-    return Step(
-        fault.step,
-        Outcome.FAILED,
-        fault.seconds * chance.uniform(0.98, 1.02),
-        fault.reason,
-        fault.reason.scope,
-        words[-1],
-        fault.retries,
-        words,
-    )
-
-
 _REGISTRIES = ("quay.io", "docker.io", "ghcr.io", "registry.gitlab.com", "public.ecr.aws", "registry.example.org")
 _PLACES = ("ams", "fra", "iad", "gru", "sin", "syd", "nrt", "cpt", "ord", "lhr")
 
 
-def one_target(*faults: Fault, days: float = 12.0) -> Past:
+def one_target(*faults: Spell, days: float = 12.0) -> Past:
     """Given its faults, and for how many days it was watched, return the past of one target."""
     past = Past()
     target = a_target("quay", "quay.io/acme/canary", run_every=120.0)
