@@ -147,6 +147,8 @@ class Monitor:
         cycles = self._cycles(Observers(metrics, health, under_way))
         watch = Watch(cycles, self._history, metrics, options.concurrency)
         schedule = watch.schedule
+        # Before anybody can ask for them; and none is tested before it is sure that no other monitor is on that port.
+        watch.replace(options.targets)
         try:
             pages = Pages(schedule.targets, self._history, health, metrics, under_way)
             web = start_web((options.listen_host, options.listen_port), pages, options.web_config)
@@ -155,7 +157,7 @@ class Monitor:
             raise MonitorError(str(error)) from None
         _log.info("listening", extra={"host": options.listen_host or "*", "port": web.port})
         health.start()
-        watch.replace(options.targets)
+        schedule.start()
         service = Service(
             self._systemd,
             lambda: sentence(status_of(schedule.targets(), self._history.standing), health.faults),

@@ -116,7 +116,7 @@ class Schedule:
         clock: Clock | None = None,
         left: Callable[[Target], None] = lambda _: None,
     ) -> None:
-        """Begin without targets.
+        """Begin without targets; until `start()`, none of them is tested.
 
         Given what runs a cycle, who takes a finished one with its lag (seconds from when it was due to its start), how
         many cycles may be under way at the same time, and who is told of a target that has had its last one.
@@ -135,6 +135,7 @@ class Schedule:
         self._slots: list[threading.Thread] = []
         self._timer = threading.Thread(target=self._wake, name="schedule", daemon=True)
         self._changed = threading.Event()
+        self._started = False
         self._stopped = False
         self._lock = threading.Lock()
 
@@ -146,7 +147,7 @@ class Schedule:
     def workers(self) -> tuple[WorkerState, ...]:
         """Return how the workers get on, also those that have yet to finish the cycle of a target that is gone."""
         with self._lock:
-            all_alive = all(thread.is_alive() for thread in (self._timer, *self._slots))
+            all_alive = not self._started or all(thread.is_alive() for thread in (self._timer, *self._slots))
             return tuple(
                 WorkerState(
                     target=worker.target,
@@ -157,6 +158,12 @@ class Schedule:
                 )
                 for worker in (*self._workers.values(), *self._leaving)
             )
+
+    def start(self) -> None:
+        """Let the cycles begin, first those that were due meanwhile."""
+        with self._lock:
+            self._started = True
+            self._start_slots()
 
     def replace(self, targets: Sequence[Target]) -> None:
         """Given the targets from now on, begin and end workers.
@@ -183,7 +190,8 @@ class Schedule:
             for worker in begun.values():
                 if not worker.predecessors:
                     self._sleep(worker)
-            self._start_slots()
+            if self._started:
+                self._start_slots()
         for worker in idle:
             self._left(worker.target)
 

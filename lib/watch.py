@@ -22,7 +22,7 @@ class Watch:
     """
 
     def __init__(self, cycles: Cycles, history: History, metrics: Metrics, concurrency: int) -> None:
-        """Begin without targets.
+        """Begin without targets; until its schedule is started, none of them is tested.
 
         Given what runs cycles, who is told of them, and how many cycles may be under way at the same time.
         """

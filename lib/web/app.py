@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import parse_qs
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from prometheus_client import CollectorRegistry, make_wsgi_app, start_http_server
+from prometheus_client import make_wsgi_app, start_http_server
 from prometheus_client.exposition import gzip_accepted
 
 from lib.health import Health
@@ -31,7 +31,7 @@ from lib.web.access import Access
 from lib.web.config import WebConfigError
 from lib.web.connections import Connection, Connections
 from lib.web.login import Admission, Login
-from lib.web.server import CONNECTION, SERVER, Server, common_headers
+from lib.web.server import CONNECTION, SERVER, NothingYet, Server, common_headers
 
 _log = logging.getLogger(__name__)
 
@@ -169,20 +169,21 @@ def start_web(listen: tuple[str, int], pages: Pages, web_config: Path | None = N
     configuration file, None for neither TLS nor login. Raise ListenError where it can't be done.
     """
     host, port = listen
+    connections = Connections()
+    router = _router(pages, make_wsgi_app(pages.metrics.registry), connections)
     try:
         access = Access(web_config)
-        # Until it is a server of ours, there is nothing to read, so that nobody can come too early.
-        server, _ = start_http_server(port, host or _all_interfaces(), CollectorRegistry())
+        server, _ = start_http_server(port, host or _all_interfaces(), NothingYet())
     except WebConfigError as error:
         raise ListenError(str(error)) from None
     except OSError as error:
         shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         raise ListenError(f"can't listen on {shown}: {error.strerror or error}") from None
-    server.socket.listen(_BACKLOG)
-    connections = Connections()
     # First, so that nobody who comes meanwhile meets a server without anything to read.
-    server.set_app(_router(pages, make_wsgi_app(pages.metrics.registry), connections))
-    return Web(Server.instead_of(server, access, connections))
+    server.set_app(router)
+    ours = Server.instead_of(server, access, connections)
+    ours.socket.listen(_BACKLOG)
+    return Web(ours)
 
 
 def _router(pages: Pages, library: WSGIApplication, connections: Connections) -> WSGIApplication:

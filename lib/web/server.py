@@ -12,11 +12,13 @@ import re
 import socket
 import ssl
 import time
+from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client.exposition import ThreadingWSGIServer
+from prometheus_client.registry import Collector
 
 from lib.web.access import Access, Rules
 from lib.web.connections import Connection, Connections
@@ -31,6 +33,22 @@ SERVER = "registry-monitor"
 _NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _NO_ROOM_SECONDS = 0.1
 _ABSOLUTE = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
+
+
+class NothingYet(Collector):
+    """What there is to read from prometheus_client's server until it is ours: who asks for it goes without an answer.
+
+    Any answer would be wrong: that server says 200 to whatever it is asked. wsgiref closes without a word at this
+    error, as it takes it for a client that has gone.
+    """
+
+    def collect(self) -> NoReturn:
+        """Raise ConnectionAbortedError."""
+        raise ConnectionAbortedError
+
+    def restricted_registry(self, names: Iterable[str]) -> Collector:  # noqa: ARG002  as prometheus_client calls it
+        """Return the same, whatever metrics are asked for."""
+        return self
 
 
 class Server(ThreadingWSGIServer):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 from pathlib import Path
 
 from lab.daemon import await_true
@@ -49,6 +50,34 @@ def test_eight_targets_on_one_registry_keep_their_pace(engine, repository, tmp_p
         assert monitor.stop() == 0
 
     assert engine.docker("images", "--all", "--quiet", f"--filter=label={INSTANCE_LABEL}").stdout == ""
+
+
+class Impatient(Monitor):
+    """A monitor that is asked without pause until it answers, so that its very first answer is seen.
+
+    Attributes:
+        first: HTTP status and text of that answer of /status.
+    """
+
+    def answers(self):
+        ended = time.monotonic() + SOON
+        while time.monotonic() < ended:
+            try:
+                self.first = self.get("/status?format=json")
+            except OSError:
+                continue
+            return True
+        return False
+
+
+def test_every_target_is_there_from_the_first_answer_on(tmp_path):
+    """Nobody who asks while it starts is told that there are none, as a scrape after a restart would be."""
+    world = SmallWorld(tmp_path / "world")
+    config = config_of(tmp_path, "registry.example/many", 1000, "1h")
+    with Impatient(tmp_path, world, *world.options, config) as monitor:
+        code, text = monitor.first
+        assert (code, len(json.loads(text)["targets"])) == (503, 1000)
+        assert monitor.stop() == 0
 
 
 def test_of_three_hundred_targets_none_is_starved(tmp_path):

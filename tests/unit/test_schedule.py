@@ -63,6 +63,7 @@ def new_schedule(clock, cycles):
 
     def new(concurrency=4):
         schedule = Schedule(cycles.run, cycles.note, concurrency, clock)
+        schedule.start()
         made.append(schedule)
         return schedule
 
@@ -94,6 +95,28 @@ def advance(schedule, clock, seconds, hanging=0):
 
 
 # Pace.
+
+
+def test_no_cycle_begins_before_the_start_and_every_worker_is_well_until_then(cycles, clock):
+    schedule = Schedule(cycles.run, cycles.note, 2, clock)
+    before = threading.active_count()
+    schedule.replace([a_target("a", run_every=20.0), a_target("b", run_every=20.0)])
+    assert [target.name for target in schedule.targets()] == ["a", "b"]
+    assert [(state.alive, state.wakes) for state in schedule.workers()] == [(True, 1000.0), (True, 1010.0)]
+    clock.advance(3.0)
+    assert (cycles.started, threading.active_count()) == ([], before)
+    schedule.start()
+    advance(schedule, clock, 10.0)
+    assert (cycles.starts_of("a"), cycles.starts_of("b")) == ([3.0], [13.0])
+    assert cycles.finished == [("a", 3.0), ("b", 3.0)]
+    assert schedule.stop(10.0)
+
+
+def test_one_that_was_never_started_stops(cycles, clock):
+    schedule = Schedule(cycles.run, cycles.note, 2, clock)
+    schedule.replace([a_target("a")])
+    assert schedule.stop(10.0)
+    assert cycles.started == []
 
 
 def test_the_first_starts_are_spread_over_the_interval(schedule, cycles, clock):
@@ -181,6 +204,7 @@ def test_a_target_that_hangs_takes_its_own_slot_only(new_schedule, cycles, clock
         return an_up_cycle(target.name)
 
     schedule = Schedule(run, cycles.note, 2, clock)
+    schedule.start()
     schedule.replace([a_target("hangs"), a_target("b", run_every=10.0), a_target("c", run_every=10.0)])
     try:
         for _ in range(5):
@@ -298,6 +322,7 @@ def test_a_fault_in_recording_is_one_too(cycles, clock):
         raise OSError(28, "No space left on device")
 
     schedule = Schedule(cycles.run, full, 1, clock)
+    schedule.start()
     schedule.replace([a_target()])
     settle(schedule, clock)
     assert "No space left on device" in schedule.workers()[0].fault
@@ -324,6 +349,7 @@ def test_the_start_of_the_cycle_under_way_is_told(schedule, cycles, clock):
 
 def test_when_a_sleeping_worker_is_to_wake_is_told_and_nothing_of_one_that_waits_for_a_slot(cycles, clock):
     schedule = Schedule(cycles.run, cycles.note, 1, clock)
+    schedule.start()
     cycles.hold.clear()
     try:
         schedule.replace([a_target("a", run_every=100.0), a_target("b", run_every=100.0)])
@@ -342,6 +368,7 @@ def test_a_thousand_targets_all_get_their_turn(cycles):
     """With one slot and far more work than it can do, no target is starved; nor does each take a thread."""
     before = threading.active_count()
     schedule = Schedule(cycles.run, cycles.note, 1)
+    schedule.start()
     schedule.replace([a_target(f"t{number}", run_every=0.1) for number in range(1000)])
     try:
         eventually(
@@ -359,6 +386,7 @@ def test_a_thousand_targets_all_get_their_turn(cycles):
 def test_whoever_keeps_something_of_a_target_is_told_after_its_last_cycle(cycles, clock):
     left = []
     schedule = Schedule(cycles.run, cycles.note, 4, clock, left=left.append)
+    schedule.start()
     cycles.hold.clear()
     schedule.replace([a_target("a"), a_target("b")])
     eventually(lambda: cycles.under_way)

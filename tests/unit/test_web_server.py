@@ -13,8 +13,10 @@ import time
 from pathlib import Path
 
 import pytest
+from prometheus_client import start_http_server
 from served import ASK, a_certificate, connected, files_at_most, raw, served, trusting
 
+from lib.web import app as web_app
 from lib.web import connections as web_connections
 from lib.web import server as web_server
 
@@ -153,6 +155,24 @@ def test_without_threads_a_client_is_sent_away_and_the_next_one_answered(monkeyp
     assert [record.message for record in caplog.records] == [
         "a connection could not be answered: there are no more threads"
     ]
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("path", ["/status", "/health", "/metrics?name[]=registry_monitor_up", "/"])
+@pytest.mark.parametrize("accept", [b"", b"Accept: application/openmetrics-text;version=1.0.0\r\n"])
+def test_who_asks_before_the_server_is_ours_gets_no_answer(monkeypatch, capfd, path, accept):
+    """prometheus_client's server would say 200 to everything."""
+    answers = []
+
+    def asked_at_once(*arguments):
+        server, thread = start_http_server(*arguments)
+        answers.append(raw(server.server_port, f"GET {path} HTTP/1.0\r\n".encode() + accept + b"\r\n"))
+        return server, thread
+
+    monkeypatch.setattr(web_app, "start_http_server", asked_at_once)
+    with served() as web:
+        assert answers == [b""]
+        assert raw(web.port, ASK).startswith(b"HTTP/1.0 200 ")
     assert capfd.readouterr().err == ""
 
 
