@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lib.options import OptionsError, describe, parse_options
@@ -485,17 +485,21 @@ variables = st.dictionaries(
 
 
 def options_or_faults(argv, env):
-    faults = ()
+    """Expect options, faults, or the help where it is asked for; and no secret in any fault."""
+    faults, helped = (), False
     try:
         options = parse_options(argv, env)
     except OptionsError as error:
         faults = error.faults
-    assert faults or options.targets or options.version
+    except SystemExit as done:
+        helped = done.code == 0 and any(word.lstrip("-").partition("=")[0] in {"h", "help"} for word in argv)
+    assert faults or helped or options.targets or options.version
     for fault in faults:
         assert PLANTED not in fault
         assert fault.isprintable()
 
 
+@example(["-help"], {})
 @given(st.lists(words, max_size=6).map(lambda groups: [*chain(*groups)]), variables)
 def test_any_command_line_and_environment_give_options_or_faults(argv, env):
     options_or_faults(argv, env)
