@@ -324,7 +324,10 @@ class _Pass:
             raise
 
     def _pull_test_image(self, deadline: float) -> Pulled:
-        return self.docker.pull(self.reference, deadline)
+        pulled = self.docker.pull(self.reference, deadline)
+        if _is_brought(pulled):
+            self.housekeeping.expect_brought(pulled.digest)
+        return pulled
 
     def _describe(self) -> Image | None:
         return self.docker.describe(self.reference, self.steps.upkeep_seconds)
@@ -338,7 +341,9 @@ class _Pass:
         if image is None:  # docker answers that there is none: then there is none to overwrite
             return None
         wanted_base = is_base(image, pulled.digest, self.target.base_layer_id)
-        if _is_removable(pulled, image) and not wanted_base:
+        if wanted_base:
+            self.housekeeping.expect_brought(None)
+        elif _is_removable(pulled, image):
             self.housekeeping.remove_test_image(self.docker)
         if Labels.from_dict(image.labels) is not None:
             return judgement.judge_found(image, pulled.digest, last, self.shared.memory.is_ours, self.shared.given_up)
@@ -374,8 +379,12 @@ def _is_removable(pulled: Pulled, image: Image) -> bool:
     It is with an image of a monitor's; with one of which something was moved, as that was not here before; and with one
     that keeps another name.
     """
-    brought = pulled.moved > 0 and not pulled.up_to_date
-    return Labels.from_dict(image.labels) is not None or brought or len(image.tags) > 1
+    return Labels.from_dict(image.labels) is not None or _is_brought(pulled) or len(image.tags) > 1
+
+
+def _is_brought(pulled: Pulled) -> bool:
+    """Given a pull, return whether what it gave was not on this host before."""
+    return pulled.moved > 0 and not pulled.up_to_date
 
 
 def _reason_of(error: Exception, otherwise: Reason) -> Reason:

@@ -55,6 +55,7 @@ class Housekeeping:
         # An image that has our name waits under this one: derived from ours, so that it is found after a crash.
         self._waiting = f"registry-monitor-held/{hashlib.sha256(self.reference.encode()).hexdigest()[:16]}:held"
         self._held = False
+        self._brought: str | None = None
         self._unclean = True  # until a first look says otherwise: an instance before this one may have died
         self._late = False
         self._traces: Traces | None = None
@@ -74,7 +75,8 @@ class Housekeeping:
         """Make the test image's name free, and remove what is left of earlier cycles. Raise DockerError."""
         found = docker.find((self.reference, self._waiting), self._seconds)
         self._held = self._waiting in found
-        if (image := found.get(self.reference)) is not None:
+        image = found.get(self.reference)
+        if not self._remove_brought(docker, image) and image is not None:
             if Labels.from_dict(image.labels) is None:
                 docker.tag(image.image_id, self._waiting, self._seconds)
                 self._held = True
@@ -95,6 +97,16 @@ class Housekeeping:
             docker.rmi((name,), self._seconds)
         except DockerError:
             self._unclean = True
+        else:
+            if name == self.reference:
+                self._brought = None
+
+    def expect_brought(self, digest: str | None) -> None:
+        """Given the digest of what a pull brought to this host, have it removed, whoever made it; None: have it stay.
+
+        Nothing but that digest tells it from an image that the host had under the test image's name before.
+        """
+        self._brought = digest
 
     def expect_traces(self, traces: Traces) -> None:
         """Given what a build left in BuildKit's cache, have it removed at the end of the cycle, if not before."""
@@ -124,6 +136,9 @@ class Housekeeping:
         late is waited for.
         """
         try:
+            if self._brought is not None:
+                found = docker.find((self.reference,), self._seconds)
+                self._remove_brought(docker, found.get(self.reference))
             with self.alone(docker):
                 if self._unclean:
                     self._sweep(docker)
@@ -140,6 +155,29 @@ class Housekeeping:
             self._tell(error.failure)
         if self._late:
             self._unclean, self._late = True, False
+
+    def _remove_brought(self, docker: Docker, image: Image | None) -> bool:
+        """Given the image with the test image's name, remove it if a pull of ours brought it and no monitor made it.
+
+        Return whether it was removed; it stays where somebody uses it. Raise DockerError where docker itself does not
+        work: it is tried again later.
+        """
+        removed = self._is_brought(image)
+        if removed:
+            try:
+                docker.rmi((self.reference,), self._seconds)
+            except DockerError as error:
+                if _is_broken(error):
+                    raise
+                removed = False
+        self._brought = None
+        return removed
+
+    def _is_brought(self, image: Image | None) -> bool:
+        # One of a monitor's is left to the sweep, which knows it by its labels.
+        if image is None or Labels.from_dict(image.labels) is not None:
+            return False
+        return self._brought in {name.rpartition("@")[2] for name in image.digests}
 
     def _sweep(self, docker: Docker) -> None:
         """Remove every image of this target that this process made, and those of dead instances.

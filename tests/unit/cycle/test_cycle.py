@@ -9,6 +9,7 @@ import pytest
 from lib.result import Push, StepName
 from lib.secret import Secret
 from tests.unit.cycle.world import (
+    ABSENT,
     BEFORE,
     DENIED,
     DIGEST,
@@ -178,7 +179,7 @@ def test_nothing_is_pushed_over_an_image_that_is_not_understood(make_world):
     """Where docker's description of the pulled image can't be read, nobody knows whose it is: nothing is pushed."""
     world = make_world(last=None)
     pull = {"out": pulled(digest_of(3))}
-    world.announce(*FULL[:4], ("describe", {"out": "?\n"}), "ask", "sweep", pull=pull)
+    world.announce(*FULL[:4], ("describe", {"out": "?\n"}), "ask", ("describe", ABSENT), "sweep", pull=pull)
 
     assert told(world.run()) == ("unknown", "pull", "daemon", "host")
 

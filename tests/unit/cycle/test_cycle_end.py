@@ -47,7 +47,7 @@ def test_what_came_to_its_own_end_is_waited_for_by_none(world, is_only):
 def test_what_can_t_be_cleaned_up_is_logged_and_removed_before_the_next_cycle(world, caplog):
     """A failed clean-up changes no verdict, and is made good."""
     fails = {"out": "", "err": "Error response from daemon: conflict: it is in use\n", "code": 1}
-    world.announce(*FULL[:-1], ("remove_back", fails), ("sweep", fails))
+    world.announce(*FULL[:-1], ("remove_back", fails), ("describe", {"out": our()}), ("sweep", fails))
 
     assert told(world.run()) == ("up",)
     assert [record.levelname for record in caplog.records] == ["WARNING"]

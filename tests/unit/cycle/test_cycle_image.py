@@ -7,7 +7,7 @@ import pytest
 
 from lib.command import Stopped
 from lib.failure import Verdict
-from tests.unit.cycle.world import DENIED, DIGEST, FULL, HUNG, IMAGE, STRANGERS, our, stops, told
+from tests.unit.cycle.world import ABSENT, DENIED, DIGEST, FULL, HUNG, IMAGE, STRANGERS, our, stops, told
 from tests.unit.support import INSPECT, MADE, NAME, described, digest_of, labels_in, missing, pulled, pushed, removed
 
 
@@ -36,7 +36,7 @@ def test_another_image_than_the_pushed_one_has_its_reason(world, found, wanted):
 def test_an_image_that_is_not_understood_blames_nobody_outside(world):
     """Where docker's description of what came back can't be read, the registry is not accused of another image."""
     world.announce(
-        *FULL[:9], "describe_back", "ask", "sweep",
+        *FULL[:9], "describe_back", "ask", ("describe", ABSENT), "sweep",
         pull_back={"out": pulled(digest_of(3))}, describe_back={"out": "?\n"},
     )  # fmt: skip
 
@@ -46,7 +46,8 @@ def test_an_image_that_is_not_understood_blames_nobody_outside(world):
 @pytest.mark.parametrize("tells", [{"err": missing(NAME), "code": 1}, {"err": f"No such image: {NAME}\n", "code": 1}])
 def test_an_image_that_is_gone_from_the_host_says_nothing_of_the_registry(world, tells):
     """Where somebody removes what came back before it is looked at, what was pushed is still known afterwards."""
-    world.announce(*FULL[:9], ("describe_back", tells), "ask", "sweep", pull_back={"out": pulled(digest_of(3))})
+    gone = [("describe_back", tells), "ask", ("describe", ABSENT)]
+    world.announce(*FULL[:9], *gone, "sweep", pull_back={"out": pulled(digest_of(3))})
 
     assert world.run().verdict is Verdict.UNKNOWN
     assert world.memory.pushes[NAME].digest == DIGEST

@@ -42,6 +42,9 @@ BEFORE = Push(digest_of(2), digest_of("b"), "token", "me", datetime.now(UTC) - t
 HUNG = {"does": hangs}
 GONE = {"out": "28.2.2 \n", "err": NO_DAEMON, "code": 1}
 
+#: How docker says that there is no image of the test image's name.
+ABSENT = {"err": missing(NAME), "code": 1}
+
 SERVER_ERROR = "received unexpected HTTP status: 503 Service Unavailable\n"
 DENIED = "denied: requested access to the resource is denied\n"
 
