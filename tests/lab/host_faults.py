@@ -129,6 +129,26 @@ def kill_cli(rig: Rig) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
+def killed_at(command: str) -> Fault:
+    """Given the beginning of a docker command line, return as a fault that dockerd is killed just before that runs.
+
+    The engine runs again afterwards.
+    """
+
+    @contextmanager
+    def fault(rig: Rig) -> Iterator[None]:
+        engine = rig.lane.engine
+        script = f'case "$*" in "{command}"*) kill -KILL "$(cat {engine.folder / "pid"})" ;; esac\nexec "$DOCKER" "$@"'
+        with cli(script)(rig):
+            try:
+                yield
+            finally:
+                engine.kill()
+                engine.start()
+
+    return fault
+
+
 @contextmanager
 def engine_disk_full(rig: Rig) -> Iterator[None]:
     """The engine's disk is full."""

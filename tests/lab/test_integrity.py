@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 
 import pytest
 
 from lab.misbehaviour import late
+from lab.snapshot import take_snapshot
 from lib.result import StepName
-from tests.lab import faults
+from tests.lab import faults, host_faults
 from tests.lab.faults import manifest_put
-from tests.lab.ground import REPOSITORY
+from tests.lab.ground import REPOSITORY, Lane
 from tests.lab.rig import Rig
 
 
@@ -60,6 +62,27 @@ def test_nothing_is_pushed_over_somebodys_image(rig):
     assert (str(cycle.verdict), str(cycle.failed.reason), cycle.pushed_digest) == ("unknown", "foreign", None)
     assert rig.lane.manifest() == before
     assert rig.lane.registry.manifests_put(REPOSITORY) == ["latest"]
+
+
+@pytest.mark.parametrize(
+    ("step", "command"), [(StepName.PULL, "image inspect --format {{json .}} "), (StepName.PULL_BACK, "rmi ")]
+)
+def test_somebodys_image_goes_though_dockerd_died_before_it_could(ground, step, command):
+    """It came with the test image's pull, and is not taken for the host's own, which would stay for ever."""
+    with ground.sick_engine() as engine, Lane(ground, engine) as lane, Rig(lane) as rig:
+        assert rig.cycle().verdict == "up"
+        before = take_snapshot(engine).images
+
+        @contextmanager
+        def fault(rig):
+            with faults.strange_image(rig), host_faults.killed_at(command)(rig):
+                yield
+
+        struck = rig.cycle(fault, step)
+        assert struck.failed.name is step
+        assert take_snapshot(engine).images != before
+        assert rig.cycle().verdict == "up"
+        assert take_snapshot(engine).images == before
 
 
 def test_a_registry_that_goes_back_in_time_is_told_once(rig):
