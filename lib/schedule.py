@@ -160,9 +160,15 @@ class Schedule:
             )
 
     def start(self) -> None:
-        """Let the cycles begin, first those that were due meanwhile."""
+        """Let the cycles begin: the first of them now, the others spread from now on. After `stop()`, none does."""
         with self._lock:
+            if self._stopped:
+                return
             self._started = True
+            passed = self._clock.monotonic() - min((worker.due for worker in self._workers.values()), default=0.0)
+            for worker in self._workers.values():
+                worker.due += passed
+            self._asleep = [(due + passed, ticket, worker) for due, ticket, worker in self._asleep]
             self._start_slots()
 
     def replace(self, targets: Sequence[Target]) -> None:

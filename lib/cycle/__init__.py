@@ -341,9 +341,7 @@ class _Pass:
         if image is None:  # docker answers that there is none: then there is none to overwrite
             return None
         wanted_base = is_base(image, pulled.digest, self.target.base_layer_id)
-        if wanted_base:
-            self.housekeeping.expect_brought(None)
-        elif _is_removable(pulled, image):
+        if _is_removable(pulled, image) and not wanted_base:
             self.housekeeping.remove_test_image(self.docker)
         if Labels.from_dict(image.labels) is not None:
             return judgement.judge_found(image, pulled.digest, last, self.shared.memory.is_ours, self.shared.given_up)

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from lib.cycle.base import is_base
 from lib.cycle.build_cache import Traces, Turn, remove_layers_of_dead, remove_traces
 from lib.cycle.payload import INSTANCE_LABEL, Labels
 from lib.cycle.steps import upkeep_seconds
@@ -75,13 +76,9 @@ class Housekeeping:
         """Make the test image's name free, and remove what is left of earlier cycles. Raise DockerError."""
         found = docker.find((self.reference, self._waiting), self._seconds)
         self._held = self._waiting in found
-        image = found.get(self.reference)
-        if not self._remove_brought(docker, image) and image is not None:
-            if Labels.from_dict(image.labels) is None:
-                docker.tag(image.image_id, self._waiting, self._seconds)
-                self._held = True
-            else:
-                self._unclean = True
+        if (image := found.get(self.reference)) is not None:
+            self._free_name(docker, image)
+        self._brought = None
         with self.alone(docker):
             if self._unclean or time.monotonic() - self._swept > _SWEEP_EVERY_SECONDS:
                 self._sweep(docker)
@@ -102,7 +99,7 @@ class Housekeeping:
                 self._brought = None
 
     def expect_brought(self, digest: str | None) -> None:
-        """Given the digest of what a pull brought to this host, have it removed, whoever made it; None: have it stay.
+        """Given the digest of what a pull of the test image brought to this host, have that removed, whoever made it.
 
         Nothing but that digest tells it from an image that the host had under the test image's name before.
         """
@@ -137,8 +134,10 @@ class Housekeeping:
         """
         try:
             if self._brought is not None:
-                found = docker.find((self.reference,), self._seconds)
-                self._remove_brought(docker, found.get(self.reference))
+                image = docker.find((self.reference,), self._seconds).get(self.reference)
+                if image is not None and self._is_brought(image):
+                    self._remove_brought(docker)
+                self._brought = None
             with self.alone(docker):
                 if self._unclean:
                     self._sweep(docker)
@@ -156,28 +155,39 @@ class Housekeeping:
         if self._late:
             self._unclean, self._late = True, False
 
-    def _remove_brought(self, docker: Docker, image: Image | None) -> bool:
-        """Given the image with the test image's name, remove it if a pull of ours brought it and no monitor made it.
+    def _free_name(self, docker: Docker, image: Image) -> None:
+        """Given the image that has the test image's name before a cycle, make that name free. Raise DockerError."""
+        if Labels.from_dict(image.labels) is not None:
+            self._unclean = True
+        elif self._is_brought(image) and (self._remove_brought(docker) or self._held):
+            return  # where it stays: the image that waits already is the host's own, and this one is not
+        else:
+            docker.tag(image.image_id, self._waiting, self._seconds)
+            self._held = True
 
-        Return whether it was removed; it stays where somebody uses it. Raise DockerError where docker itself does not
-        work: it is tried again later.
+    def _is_brought(self, image: Image) -> bool:
+        """Given the image that has the test image's name, return whether it came by a pull of ours, and has to go.
+
+        One of a monitor's is left to the sweep, which knows it by its labels; one that is the base stays.
         """
-        removed = self._is_brought(image)
-        if removed:
-            try:
-                docker.rmi((self.reference,), self._seconds)
-            except DockerError as error:
-                if _is_broken(error):
-                    raise
-                removed = False
-        self._brought = None
-        return removed
-
-    def _is_brought(self, image: Image | None) -> bool:
-        # One of a monitor's is left to the sweep, which knows it by its labels.
-        if image is None or Labels.from_dict(image.labels) is not None:
+        if self._brought is None or Labels.from_dict(image.labels) is not None:
             return False
-        return self._brought in {name.rpartition("@")[2] for name in image.digests}
+        is_it = image.is_called(self.target.reference.at(self._brought))
+        return is_it and not is_base(image, self._brought, self.target.base_layer_id)
+
+    def _remove_brought(self, docker: Docker) -> bool:
+        """Remove what a pull of ours brought. Return whether it is gone; it stays where somebody uses it by now.
+
+        Raise DockerError where docker can't do it for another reason.
+        """
+        try:
+            docker.rmi((self.reference,), self._seconds)
+        except DockerError as error:
+            if error.failure.reason is Reason.IN_USE:
+                return False
+            if not error.failure.not_there:
+                raise
+        return True
 
     def _sweep(self, docker: Docker) -> None:
         """Remove every image of this target that this process made, and those of dead instances.

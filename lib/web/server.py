@@ -36,10 +36,10 @@ _ABSOLUTE = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 
 
 class NothingYet(Collector):
-    """What there is to read from prometheus_client's server until it is ours: who asks for it goes without an answer.
+    """What there is to GET from prometheus_client's server until it is ours: nothing, not even an answer.
 
-    Any answer would be wrong: that server says 200 to whatever it is asked. wsgiref closes without a word at this
-    error, as it takes it for a client that has gone.
+    Any answer would be wrong, as that server says 200 on every path. wsgiref closes without a word at this error, which
+    it takes for a client's that has gone.
     """
 
     def collect(self) -> NoReturn:

@@ -1,6 +1,6 @@
 """What a pull brought, no monitor made, and could not be removed in its cycle: it goes later, and only that goes."""
 
-from tests.unit.cycle.world import DIGEST, FULL, GONE, told
+from tests.unit.cycle.world import ABSENT, DENIED, DIGEST, FULL, GONE, told
 from tests.unit.support import NAME, described, digest_of, missing, pulled
 
 STRANGE = digest_of(3)
@@ -57,6 +57,46 @@ def test_what_a_pull_brought_and_somebody_uses_is_the_hosts(world):
     world.announce(met(world), ("remove", IN_USE), "hold", "sweep", *FULL[2:], "give_back", "let_go")
 
     assert told(world.run()) == ("up",)
+
+
+def test_the_hosts_own_that_waits_goes_on_waiting_where_somebody_uses_what_a_pull_brought(world):
+    """The image that had the name before gets it back, and no other takes its place."""
+    world.announce(
+        ("look", {"out": described(digest_of("e")), "err": missing(world.held)}), "hold", *FULL[1:4],
+        ("describe", GONE), ("ask", GONE), pull={"out": pulled(STRANGE)},
+    )  # fmt: skip
+    assert told(world.run()) == ("unknown", "pull", "daemon", "host")
+    both = {"out": a_stranger() + described(digest_of("e"), (world.held,)), "err": "", "code": 0}
+    world.announce(("look", both), ("remove", IN_USE), "sweep", *FULL[2:], "give_back", "let_go")
+
+    assert told(world.run()) == ("up",)
+
+
+def test_one_that_goes_by_itself_meanwhile_is_no_failure(world):
+    """The daemon may finish a removal that was given up."""
+    brought(world)
+    world.announce(met(world), ("remove", ABSENT), "sweep", *FULL[2:])
+
+    assert told(world.run()) == ("up",)
+
+
+def test_one_that_docker_can_not_remove_is_told_and_tried_again(world):
+    """It is not taken for the host's for that."""
+    brought(world)
+    full = {"err": "Error response from daemon: no space left on device\n", "code": 1}
+    world.announce(met(world), ("remove", full), ("describe", {"out": a_stranger()}), "remove", "sweep")
+    assert told(world.run()) == ("unknown", "login", "disk_full", "host")
+
+
+def test_the_base_stays_though_a_pull_brought_it(make_world):
+    """What `base-layer-id` names is never removed."""
+    world = make_world(last=None, base_layer_id=STRANGE)
+    world.announce(*FULL[:4], ("describe", GONE), ("ask", GONE), pull={"out": pulled(STRANGE)})
+    assert told(world.run()) == ("unknown", "pull", "daemon", "host")
+    denied = {"out": "", "err": DENIED, "code": 1}
+    world.announce(met(world), "hold", "sweep", ("login", denied), "ask", "sweep", "give_back", "let_go")
+
+    assert told(world.run())[1] == "login"
 
 
 def test_it_is_tried_again_as_long_as_docker_does_not_work(world):
