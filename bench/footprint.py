@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import re
 import statistics
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import combinations, pairwise
 from pathlib import Path
-from typing import TypeVar
+from types import TracebackType
+from typing import Self, TypeVar
 
 from lab.daemon import LabError
 from lab.engine import Engine
 from lab.snapshot import take_snapshot
 
 _KIB = 1024
-#: Few enough that each has a moment in which hardly anything is under way.
-_STRETCHES = 10
+#: Into how many the samples are divided: few enough that each has a moment in which nothing is under way.
+STRETCHES = 5
 _TRIES = 10
+#: Often enough to meet the moments between cycles, and rarely enough to be no load.
+_LOOK_SECONDS = 0.05
 
 _T = TypeVar("_T")
 
@@ -59,11 +64,13 @@ class Sample:
         cycles: finished by then, of all targets.
         seconds: since the beginning.
         footprint: what it was.
+        least: the same, with the least since the sample before of what `Lows` looks at.
     """
 
     cycles: float
     seconds: float
     footprint: Footprint
+    least: Footprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +94,22 @@ class Figure:
         value: float = getattr(sample.footprint, self.name)
         return value
 
+    def least_of(self, sample: Sample) -> float:
+        """Given a sample, return the least since the sample before it, as far as that is known."""
+        value: float = getattr(sample.least, self.name)
+        return value
+
     def growth(self, samples: Sequence[Sample]) -> float:
         """Given samples in their order, return by how much it grew in 1,000 cycles.
 
         Of each stretch of samples the least counts, which is without the cycles that were under way. The growth is
         Theil and Sen's slope, the median over all pairs: no peak moves it.
         """
-        number = min(_STRETCHES, len(samples))
+        number = min(STRETCHES, len(samples))
         bounds = [len(samples) * place // number for place in range(number + 1)]
         stretches = (samples[start:end] for start, end in pairwise(bounds))
-        points = [(least.cycles, self.of(least)) for least in (min(stretch, key=self.of) for stretch in stretches)]
+        lows = (min(stretch, key=self.least_of) for stretch in stretches)
+        points = [(low.cycles, self.least_of(low)) for low in lows]
         slopes = [
             (last - first) / (end - start) for (start, first), (end, last) in combinations(points, 2) if end > start
         ]
@@ -138,14 +151,12 @@ def take_footprint(pid: int, temporary: Path, state: Path, engine: Engine) -> Fo
     Raise OSError where the process is gone, LabError where the engine does not answer.
     """
     process = Path(f"/proc/{pid}")
+    quick = _patiently(lambda: _quick_counts(pid, temporary))
     memory = re.search(r"^VmRSS:\s+(\d+) kB$", (process / "status").read_text(encoding="ascii"), re.MULTILINE)
     snapshot = _patiently(lambda: take_snapshot(engine))
     return Footprint(
         memory_kib=float(memory[1]) if memory else 0.0,
-        threads=_count(process / "task"),
-        open_files=_count(process / "fd"),
-        children=sum(_children(task) for task in (process / "task").iterdir()),
-        temporary_files=sum(1 for _ in temporary.rglob("*")),
+        **quick,
         state_kib=sum(file.stat().st_size for file in state.iterdir()) / _KIB,
         images=len(snapshot.images),
         containers=len(snapshot.containers),
@@ -157,13 +168,63 @@ def take_footprint(pid: int, temporary: Path, state: Path, engine: Engine) -> Fo
     )
 
 
-def _patiently(ask: Callable[[], _T]) -> _T:
-    """Given a question to an engine at work, ask until it is answered: docker trips over images that go meanwhile.
+class Lows:
+    """The least of what a monitor has open and under way, looked at many times a second. A context manager.
 
-    Raise LabError where that does not come about.
+    A cycle of each target is under way nearly all the time: what stays is seen in the moments between, as when the
+    engine is gone and every cycle fails at once.
+    """
+
+    def __init__(self, pid: int, temporary: Path) -> None:
+        """Given a monitor's process, and its folder for temporary files."""
+        self._look = partial(_quick_counts, pid, temporary)
+        self._least: dict[str, float] = {}
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look_again_and_again, name="lows")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def since_last(self, footprint: Footprint) -> Footprint:
+        """Given a footprint, return it with the least since the last time that this was asked."""
+        with self._lock:
+            least, self._least = self._least, {}
+        return replace(footprint, **least)
+
+    def _look_again_and_again(self) -> None:
+        while not self._over.wait(_LOOK_SECONDS):
+            with suppress(OSError):  # the monitor has ended, or was at work in its folder
+                seen = self._look()
+                with self._lock:
+                    self._least = {name: min(number, self._least.get(name, number)) for name, number in seen.items()}
+
+
+def _quick_counts(pid: int, temporary: Path) -> dict[str, float]:
+    """Given a monitor's process and its folder for temporary files, return what is counted in a millisecond."""
+    process = Path(f"/proc/{pid}")
+    return {
+        "threads": _count(process / "task"),
+        "open_files": _count(process / "fd"),
+        "children": sum(_children(task) for task in (process / "task").iterdir()),
+        "temporary_files": sum(1 for _ in temporary.rglob("*")),
+    }
+
+
+def _patiently(ask: Callable[[], _T]) -> _T:
+    """Given a question to an engine or a monitor at work, ask until it is answered: what it counts may go meanwhile.
+
+    Raise LabError or OSError where that does not come about.
     """
     for _ in range(_TRIES - 1):
-        with suppress(LabError):
+        with suppress(LabError, OSError):
             return ask()
     return ask()
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.counts import Counts, Watch
-from bench.footprint import Sample, take_footprint
+from bench.footprint import Lows, Sample, take_footprint
 from bench.past import write_past
 from bench.soak_report import Soak, describe_machine, plot, report
 from bench.strikes import Field, Strike, Victim
@@ -99,11 +99,12 @@ def soak(
         with Monitor(folder, surroundings, *options) as monitor:
             watch = Watch(monitor)
             samples = []
-            with _struck(field, watch) as is_well:
+            with Lows(monitor.pid, temporary) as lows, _struck(field, watch) as is_well:
                 for done in _until(cycles, each, watch, field, outages):
                     is_well()
                     footprint = take_footprint(monitor.pid, temporary, state, engine)
-                    samples.append(Sample(done, time.monotonic() - begun, footprint))
+                    least = lows.since_last(footprint)
+                    samples.append(Sample(done, time.monotonic() - begun, footprint, least))
                     if tell is not None:
                         tell(samples[-1])
             counts = _recovered(field, Watch(monitor))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pygal  # type: ignore[import-untyped]  # it has no types
 
 from bench.counts import Counts
-from bench.footprint import FIGURES, Sample
+from bench.footprint import FIGURES, STRETCHES, Sample
 from lab.engine import Engine
 from lib.failure.reason import Verdict
 
@@ -36,8 +36,10 @@ ends early where a fault does not show, or a target does not recover. The histor
 ## What it takes of its host
 
 Sampled {samples} times. The first half is the warm-up: by then, each kind of failure has been met. Of the second half,
-the least in each of ten stretches counts, which is without the cycles that were under way, and growth is the
-slope of Theil and Sen over these by the number of cycles: the median over all pairs, which no peak moves.
+the least in each of {stretches} stretches counts, which is without the cycles that were under way (threads, files and
+children are looked at twenty times a second for that: as long as the engine is gone, there are moments without any),
+and growth is the slope of Theil and Sen over these by the number of cycles: the median over all pairs, which no peak
+moves.
 
 | | after the warm-up | at the end | at most | growth in 1,000 cycles | bound | why this bound | |
 | --- | ---: | ---: | ---: | ---: | ---: | --- | --- |
@@ -116,6 +118,7 @@ def report(soak: Soak, machine: str, plot_name: str) -> str:
         machine=machine,
         targets=len(targets),
         samples=len(soak.samples),
+        stretches=STRETCHES,
     )
     end = _END.format(
         plot=plot_name,

@@ -30,7 +30,7 @@ def short(ground):
 
 def growth(samples, name):
     """Return by how much the least of a number grew from the first to the second half of samples."""
-    figures = [getattr(sample.footprint, name) for sample in samples]
+    figures = [getattr(sample.least, name) for sample in samples]
     half = len(figures) // 2
     return min(figures[half:]) - min(figures[:half])
 
@@ -77,7 +77,8 @@ def test_after_kills_at_random_moments_the_next_start_removes_what_was_left(sess
 def series(*numbers):
     """Return samples, ten cycles apart, with so many threads each."""
     others = dict.fromkeys(Footprint.__dataclass_fields__, 0.0)
-    return [Sample(at * 10, at, Footprint(**others | {"threads": number})) for at, number in enumerate(numbers)]
+    footprints = [Footprint(**others | {"threads": number}) for number in numbers]
+    return [Sample(at * 10, at, footprint, footprint) for at, footprint in enumerate(footprints)]
 
 
 @pytest.mark.parametrize(
