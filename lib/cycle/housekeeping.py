@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 
 from lib.cycle.base import is_base
 from lib.cycle.build_cache import Traces, Turn, remove_layers_of_dead, remove_traces
-from lib.cycle.payload import INSTANCE_LABEL, Labels
+from lib.cycle.payload import INSTANCE_LABEL, LABELS, Labels
 from lib.cycle.steps import upkeep_seconds
 from lib.docker import BuiltBy, Docker, DockerError
 from lib.docker.answers import Image
@@ -203,22 +203,34 @@ class Housekeeping:
             if _is_broken(error):
                 raise
             self._tell(error.failure)
+        self._remove_containers(docker)
         if docker.builder is BuiltBy.BUILDKIT:
             remove_layers_of_dead(docker, self.is_dead, self._seconds)
         self._unclean = False
         self._swept = time.monotonic()
 
+    def _remove_containers(self, docker: Docker) -> None:
+        """Remove what a daemon left that died in the middle of a build. What stays is told, and keeps no cycle."""
+        try:
+            for container in docker.build_containers(LABELS, self._seconds):
+                labels = Labels.from_dict(container.labels)
+                if labels is not None and self._is_over(labels):
+                    docker.rm(container.container_id, self._seconds)
+        except DockerError as error:
+            self._tell(error.failure)
+
     def _is_leftover(self, image: Image) -> bool:
         labels = Labels.from_dict(image.labels)
-        if labels is None:
-            return False
+        return labels is not None and (self._is_over(labels) or self._is_in_our_place(labels, image))
+
+    def _is_in_our_place(self, labels: Labels, image: Image) -> bool:
+        return labels.instance != self.instance and self.reference in image.tags
+
+    def _is_over(self, labels: Labels) -> bool:
+        """Given the labels of what a monitor made, return whether no cycle can need it any more."""
         if labels.instance == self.instance:
             return labels.target == self.target.name
-        return (
-            self.reference in image.tags
-            or self.is_dead(labels.instance)
-            or labels.created < datetime.now(UTC) - _ABANDONED_AFTER
-        )
+        return self.is_dead(labels.instance) or labels.created < datetime.now(UTC) - _ABANDONED_AFTER
 
     def _tell(self, failure: Failure) -> None:
         _log.warning(

@@ -18,6 +18,7 @@ TARGET_LABEL = LABEL_PREFIX + "target"
 INSTANCE_LABEL = LABEL_PREFIX + "instance"
 TOKEN_LABEL = LABEL_PREFIX + "token"
 CREATED_LABEL = LABEL_PREFIX + "created"
+LABELS = (INSTANCE_LABEL, TARGET_LABEL, TOKEN_LABEL, CREATED_LABEL)
 
 #: Below it, in an image, is the payload: a folder an instance, and in it one a cycle. Cycles tell their records of
 #: BuildKit's cache from others' by that.

@@ -20,15 +20,18 @@ from lib.command import Command, CommandError, Completed, Ending, Runner
 from lib.docker.answers import (
     CACHE_RECORD,
     Answer,
+    BuildContainer,
     Built,
     CacheRecord,
     Image,
     Pulled,
     Pushed,
     Removed,
+    build_container,
     last_lines,
     only_waited,
     read_answer,
+    read_build_containers,
     read_built,
     read_cache_records,
     read_image_ids,
@@ -223,6 +226,22 @@ class Docker:
         filters = [argument for label in wanted for argument in ("--filter", f"label={label}")]
         completed = self._list("images", ("--all", "--quiet", "--no-trunc", *filters), deadline)
         return tuple(dict.fromkeys(read_image_ids(completed.stdout)))
+
+    def build_containers(self, labels: Sequence[str], deadline: float) -> tuple[BuildContainer, ...]:
+        """Given labels, return the containers with the first of them in which the classic builder set labels.
+
+        A daemon that dies meanwhile leaves such a one. It was never started, and nobody could start it: its command is
+        a comment. Raise DockerError.
+        """
+        if self.builder is not BuiltBy.CLASSIC:
+            return ()
+        filters = ("--filter", f"label={labels[0]}", "--filter", "status=created", "--filter", "status=dead")
+        shown = ("--all", "--no-trunc", *filters, "--format", build_container(labels))
+        return tuple(read_build_containers(self._list("ps", shown, deadline).stdout, labels))
+
+    def rm(self, container_id: str, deadline: float) -> None:
+        """Remove a container that does not run. Raise DockerError."""
+        self._run("rm", (container_id,), deadline)
 
     def environment(self) -> dict[str, str]:
         """Return the whole environment of each command."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -28,6 +28,9 @@ _DELETED = re.compile(r"^Deleted: (\S+)", re.MULTILINE)
 _BARE_ID = re.compile(r"[0-9a-f]{64}")
 _CONTAINERD = "io.containerd.snapshotter"
 _SHORT_ID = re.compile(r"[0-9a-f]{4,64}")
+
+#: The command of a container in which the classic builder sets labels, as docker prints it: a comment, for no shell.
+_LABELLING = re.compile(r"'#\(nop\) ' 'LABEL ")
 
 #: The form, a Go template, in which docker is asked for the records of the build cache.
 CACHE_RECORD = "{{.ID}} {{.CreatedAt}} {{.Shared}} {{.Size}} {{.Description}}"
@@ -139,6 +142,19 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
+class BuildContainer:
+    """A container that the classic builder made for a `LABEL`, and that never ran.
+
+    Attributes:
+        container_id: its ID.
+        labels: those that were asked for, empty where it has none of that name.
+    """
+
+    container_id: str
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class CacheRecord:
     """A record of BuildKit's cache, as docker describes it.
 
@@ -232,6 +248,23 @@ def read_image_ids(text: str) -> Iterator[str]:
     for line in text.splitlines():
         if re.fullmatch(_DIGEST, line.strip()):
             yield line.strip()
+
+
+def read_build_containers(text: str, labels: Sequence[str]) -> Iterator[BuildContainer]:
+    """Given a list of containers, one a line in the form of `build_container()`, and labels, return the builder's."""
+    for line in text.split("\n"):
+        try:
+            container_id, command, *values = json.loads(line)
+        except (ValueError, TypeError):
+            continue
+        if _LABELLING.search(command):
+            yield BuildContainer(container_id, dict(zip(labels, values, strict=True)))
+
+
+def build_container(labels: Sequence[str]) -> str:
+    """Given labels, return the template by which docker tells what `read_build_containers()` reads."""
+    values = "".join(f',{{{{json (.Label "{label}")}}}}' for label in labels)
+    return f"[{{{{json .ID}}}},{{{{json .Command}}}}{values}]"
 
 
 def read_cache_records(text: str) -> Iterator[CacheRecord]:

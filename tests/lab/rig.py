@@ -92,6 +92,11 @@ class Rig:
         self._instance.close()
 
     @property
+    def instance(self) -> str:
+        """The name of its instance, as in the labels of what it makes."""
+        return self._instance.name
+
+    @property
     def context(self) -> Path:
         """The folder that the payload is built from, while it is."""
         return self._instance.folder / "context"

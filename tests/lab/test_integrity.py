@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import pytest
 
 from lab.misbehaviour import late
 from lab.snapshot import take_snapshot
+from lib.cycle.payload import Labels
 from lib.result import StepName
 from tests.lab import faults, host_faults
 from tests.lab.faults import manifest_put
@@ -83,6 +86,30 @@ def test_somebodys_image_goes_though_dockerd_died_before_it_could(ground, step, 
         assert take_snapshot(engine).images != before
         assert rig.cycle().verdict == "up"
         assert take_snapshot(engine).images == before
+
+
+def test_a_container_that_dockerd_left_of_a_build_goes(ground):
+    """It died in the middle of one. A container of somebody's stays, even with all labels of a test image."""
+    with ground.sick_engine() as engine, Lane(ground, engine) as lane, Rig(lane) as rig:
+        labels = Labels(rig.target.name, rig.instance, "token", datetime.now(UTC)).to_dict()
+        engine.docker("import", "-", "somebodys:1", stdin=bytes(10240))
+        engine.docker("create", *(f"--label={name}={value}" for name, value in labels.items()), "somebodys:1", "/x")
+        before = take_snapshot(engine)
+        for moment in itertools.cycle((0.1, 0.12, 0.14, 0.16, 0.18, 0.2)):
+
+            @contextmanager
+            def fault(rig, moment=moment):
+                dying = threading.Timer(moment, engine.kill)
+                dying.start()
+                yield
+                dying.join()
+                engine.start()
+
+            rig.cycle(fault, StepName.BUILD)
+            if take_snapshot(engine).containers != before.containers:
+                break
+        assert rig.cycle().verdict == "up"
+        assert take_snapshot(engine) == before
 
 
 def test_a_registry_that_goes_back_in_time_is_told_once(rig):

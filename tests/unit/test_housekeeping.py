@@ -1,5 +1,6 @@
 """A host looks after a cycle as it did before: ours goes, what is not ours stays, and names go back."""
 
+import json
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from lib.command import Completed
 from lib.cycle.build_cache import Traces, Turn
 from lib.cycle.housekeeping import _LATE_SECONDS, Housekeeping, remove_images
-from lib.cycle.payload import Context
+from lib.cycle.payload import LABELS, Context
 from lib.docker import BuiltBy, Docker, DockerError
 from lib.docker.answers import CacheRecord, Image
 from lib.failure import Reason
@@ -101,6 +102,52 @@ def swept(keeping, docker, script, *images):
 def test_leftovers_are_ours_or_of_the_dead(script, docker, keeping, image, removed):
     """Of all labelled images, those go that no living cycle can need."""
     assert swept(keeping, docker, script, image) == [(digest_of("a"),)] * removed
+
+
+def container(mark, command="LABEL registry-monitor.target=lab", **labels):
+    """Return a container as docker lists it: one of a build, unless its command is another."""
+    labels = labels_of(**{"created": NOW} | labels)
+    values = [labels.instance, labels.target, labels.token, labels.to_dict()[LABELS[3]]]
+    return json.dumps([mark * 64, f"\"/bin/sh -c '#(nop) ' '{command}'\"", *values]) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("listed", "removed"),
+    [
+        (container("a"), True),
+        (container("a", instance="dead", target="other"), True),
+        (container("a", target="other"), False),  # another target's cycle may be at it
+        (container("a", instance="living"), False),
+        (container("a", instance="unknown", created=NOW - timedelta(hours=3)), True),
+        (container("a", command="/nothing"), False),  # somebody made it from a test image, and uses it
+        (json.dumps(["a" * 64, "\"/bin/sh -c '#(nop) ' 'LABEL x=y'\"", "me", "lab", "", ""]) + "\n", False),
+        ("?\n[]\n[1]\n7\n", False),
+    ],
+)
+def test_containers_that_a_dying_daemon_left_of_a_build_go(script, docker, keeping, listed, removed):
+    """By the labels that were being set in them, as images do; no other container is ever touched."""
+    script.runner.containers = listed
+    script._fp.register(["docker", "rm", script._fp.any()])
+
+    assert swept(keeping, docker, script) == []
+    assert [argv for argv in script.ran if argv[0] == "rm"] == [("rm", "a" * 64)] * removed
+
+
+def test_a_container_that_stays_is_told_and_stops_nothing(script, docker, keeping, caplog):
+    script.runner.containers = container("a") + container("b")
+    script.on("rm", "a" * 64, err="Error response from daemon: removal is already in progress\n", code=1)
+
+    swept(keeping, docker, script)
+
+    (record,) = caplog.records
+    assert (record.target, record.detail) == ("lab", "Error response from daemon: removal is already in progress")
+
+
+def test_only_the_classic_builder_leaves_containers(script, docker):
+    script.runner.containers = container("a")
+
+    assert len(docker.build_containers(LABELS, 5)) == 1
+    assert replace(docker, builder=BuiltBy.BUILDKIT).build_containers(LABELS, 5) == ()
 
 
 def test_a_leftover_goes_with_all_its_names(script, docker, keeping):
