@@ -240,8 +240,8 @@ class Docker:
         return tuple(read_build_containers(self._list("ps", shown, deadline).stdout, labels))
 
     def rm(self, container_id: str, deadline: float) -> None:
-        """Remove a container that does not run. Raise DockerError."""
-        self._run("rm", (container_id,), deadline)
+        """Remove a container that does not run, with the volumes that have no name. Raise DockerError."""
+        self._run("rm", ("--volumes", container_id), deadline)
 
     def environment(self) -> dict[str, str]:
         """Return the whole environment of each command."""

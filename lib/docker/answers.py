@@ -30,7 +30,7 @@ _CONTAINERD = "io.containerd.snapshotter"
 _SHORT_ID = re.compile(r"[0-9a-f]{4,64}")
 
 #: The command of a container in which the classic builder sets labels, as docker prints it: a comment, for no shell.
-_LABELLING = re.compile(r"'#\(nop\) ' 'LABEL ")
+_LABELLING = re.compile(r"'#\(nop\) ' 'LABEL registry-monitor\.")
 
 #: The form, a Go template, in which docker is asked for the records of the build cache.
 CACHE_RECORD = "{{.ID}} {{.CreatedAt}} {{.Shared}} {{.Size}} {{.Description}}"

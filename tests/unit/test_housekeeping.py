@@ -127,15 +127,15 @@ def container(mark, command="LABEL registry-monitor.target=lab", **labels):
 def test_containers_that_a_dying_daemon_left_of_a_build_go(script, docker, keeping, listed, removed):
     """By the labels that were being set in them, as images do; no other container is ever touched."""
     script.runner.containers = listed
-    script._fp.register(["docker", "rm", script._fp.any()])
+    script._fp.register(["docker", "rm", "--volumes", script._fp.any()])
 
     assert swept(keeping, docker, script) == []
-    assert [argv for argv in script.ran if argv[0] == "rm"] == [("rm", "a" * 64)] * removed
+    assert [argv for argv in script.ran if argv[0] == "rm"] == [("rm", "--volumes", "a" * 64)] * removed
 
 
 def test_a_container_that_stays_is_told_and_stops_nothing(script, docker, keeping, caplog):
     script.runner.containers = container("a") + container("b")
-    script.on("rm", "a" * 64, err="Error response from daemon: removal is already in progress\n", code=1)
+    script.on("rm", "--volumes", "a" * 64, err="Error response from daemon: removal is already in progress\n", code=1)
 
     swept(keeping, docker, script)
 
