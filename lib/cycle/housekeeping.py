@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -135,7 +135,7 @@ class Housekeeping:
         try:
             if self._brought is not None:
                 image = docker.find((self.reference,), self._seconds).get(self.reference)
-                if image is not None and self._is_brought(image):
+                if image is not None and self._is_brought(image) and not self._is_base(image):
                     self._remove_brought(docker)
                 self._brought = None
             with self.alone(docker):
@@ -159,21 +159,26 @@ class Housekeeping:
         """Given the image that has the test image's name before a cycle, make that name free. Raise DockerError."""
         if Labels.from_dict(image.labels) is not None:
             self._unclean = True
-        elif self._is_brought(image) and (self._remove_brought(docker) or self._held):
-            return  # where it stays: the image that waits already is the host's own, and this one is not
-        else:
-            docker.tag(image.image_id, self._waiting, self._seconds)
-            self._held = True
+            return
+        if self._is_brought(image):
+            if not self._is_base(image) and self._remove_brought(docker):
+                return
+            if self._held:
+                return  # the image that waits already is the host's own, and this one is not
+        docker.tag(image.image_id, self._waiting, self._seconds)
+        self._held = True
 
     def _is_brought(self, image: Image) -> bool:
-        """Given the image that has the test image's name, return whether it came by a pull of ours, and has to go.
+        """Given the image that has the test image's name, return whether it came by a pull of ours.
 
-        One of a monitor's is left to the sweep, which knows it by its labels; one that is the base stays.
+        One of a monitor's is left to the sweep, which knows it by its labels.
         """
         if self._brought is None or Labels.from_dict(image.labels) is not None:
             return False
-        is_it = image.is_called(self.target.reference.at(self._brought))
-        return is_it and not is_base(image, self._brought, self.target.base_layer_id)
+        return image.is_called(self.target.reference.at(self._brought))
+
+    def _is_base(self, image: Image) -> bool:
+        return is_base(image, self._brought, self.target.base_layer_id)
 
     def _remove_brought(self, docker: Docker) -> bool:
         """Remove what a pull of ours brought. Return whether it is gone; it stays where somebody uses it by now.
@@ -190,33 +195,33 @@ class Housekeeping:
         return True
 
     def _sweep(self, docker: Docker) -> None:
-        """Remove every image of this target that this process made, and those of dead instances.
+        """Remove what this process made for this target, and what dead instances made.
 
-        One that somebody uses stays, and is told of: it keeps no cycle from running. Raise DockerError where docker
-        itself does not work.
+        An image that somebody uses stays, and is told of: it keeps no cycle from running. Raise DockerError where
+        docker itself does not work.
         """
         ids = docker.images_with({INSTANCE_LABEL: None}, self._seconds)
         images = docker.find(ids, self._seconds).values() if ids else ()
-        try:
+        with self._telling():
             remove_images(docker, [image for image in images if self._is_leftover(image)], self._seconds)
-        except DockerError as error:
-            if _is_broken(error):
-                raise
-            self._tell(error.failure)
-        self._remove_containers(docker)
+        for container in docker.build_containers(LABELS, self._seconds):
+            labels = Labels.from_dict(container.labels)
+            if labels is not None and self._is_over(labels):
+                with self._telling():
+                    docker.rm(container.container_id, self._seconds)
         if docker.builder is BuiltBy.BUILDKIT:
             remove_layers_of_dead(docker, self.is_dead, self._seconds)
         self._unclean = False
         self._swept = time.monotonic()
 
-    def _remove_containers(self, docker: Docker) -> None:
-        """Remove what a daemon left that died in the middle of a build. What stays is told, and keeps no cycle."""
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Tell why something can't be removed. Raise DockerError where docker itself does not work."""
         try:
-            for container in docker.build_containers(LABELS, self._seconds):
-                labels = Labels.from_dict(container.labels)
-                if labels is not None and self._is_over(labels):
-                    docker.rm(container.container_id, self._seconds)
+            yield
         except DockerError as error:
+            if _is_broken(error):
+                raise
             self._tell(error.failure)
 
     def _is_leftover(self, image: Image) -> bool:

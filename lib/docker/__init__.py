@@ -55,6 +55,9 @@ _NO_SUCH_IMAGE = re.compile(
 _ONCE_MORE = re.compile(r"disk usage operation is already running|content digest \S+ not found", re.IGNORECASE)
 _PAUSE_SECONDS = 0.1
 
+#: What docker says of a container that is gone, and of one that somebody else removes just now.
+_GOING = re.compile(r"no such container|removal of container \S+ is already in progress", re.IGNORECASE)
+
 #: How many images are described at once: as many as are sure to stay whole in what is kept of a command's output.
 _MOST_DESCRIBED = 10
 
@@ -231,17 +234,19 @@ class Docker:
         """Given labels, return the containers with the first of them in which the classic builder set labels.
 
         A daemon that dies meanwhile leaves such a one. It was never started, and nobody could start it: its command is
-        a comment. Raise DockerError.
+        a comment. Another CLI than this one may have built by it. Raise DockerError.
         """
-        if self.builder is not BuiltBy.CLASSIC:
-            return ()
+        if self.builder is BuiltBy.BUILDAH:
+            return ()  # there is no daemon
         filters = ("--filter", f"label={labels[0]}", "--filter", "status=created", "--filter", "status=dead")
         shown = ("--all", "--no-trunc", *filters, "--format", build_container(labels))
         return tuple(read_build_containers(self._list("ps", shown, deadline).stdout, labels))
 
     def rm(self, container_id: str, deadline: float) -> None:
-        """Remove a container that does not run, with the volumes that have no name. Raise DockerError."""
-        self._run("rm", ("--volumes", container_id), deadline)
+        """Remove a container that does not run, with its volumes without a name. Raise DockerError where it stays."""
+        completed = self._complete("rm", ("rm", "--volumes", container_id), deadline)
+        if not completed.ok and not _GOING.search(completed.stderr):
+            raise self._failed("rm", completed)
 
     def environment(self) -> dict[str, str]:
         """Return the whole environment of each command."""

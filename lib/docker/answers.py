@@ -255,10 +255,12 @@ def read_build_containers(text: str, labels: Sequence[str]) -> Iterator[BuildCon
     for line in text.split("\n"):
         try:
             container_id, command, *values = json.loads(line)
+            is_builders = _LABELLING.search(command) is not None
+            of_labels = dict(zip(labels, values, strict=True))
         except (ValueError, TypeError):
             continue
-        if _LABELLING.search(command):
-            yield BuildContainer(container_id, dict(zip(labels, values, strict=True)))
+        if is_builders:
+            yield BuildContainer(container_id, of_labels)
 
 
 def build_container(labels: Sequence[str]) -> str:

@@ -22,7 +22,7 @@ _LOCAL = frozenset({"rmi", "tag", "inspect", "images"})
 _MAY_NOT_EXIST = re.compile(r"does not exist or (?:may|no)|or it may not exist", re.IGNORECASE)
 
 #: What words mean that nobody has met. `unclassified` speaks of the registry, so that only its own steps have it.
-_UNMET = dict.fromkeys(STEPS, Reason.UNCLASSIFIED) | {"build": Reason.BUILD, "rmi": Reason.IN_USE}
+_UNMET = dict.fromkeys(STEPS, Reason.UNCLASSIFIED) | {"build": Reason.BUILD, "rmi": Reason.IN_USE, "rm": Reason.IN_USE}
 
 _WRONG_USAGE = 125
 #: Not executable, not found; and 128 + the signal, as a shell in between, or docker 28 itself, puts it.

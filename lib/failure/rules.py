@@ -15,7 +15,7 @@ from lib.failure.words import phrases
 #: Verbs of the registry's steps, all that can reach a registry, and those that never leave the host.
 STEPS = frozenset({"login", "pull", "push"})
 _REACHING_OUT = STEPS | {"build"}
-_EVERYWHERE = _REACHING_OUT | {"rmi", "tag", "inspect", "images", "version", "context"}
+_EVERYWHERE = _REACHING_OUT | {"rmi", "rm", "tag", "inspect", "images", "ps", "version", "context"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +124,9 @@ _HOST = (
         Reason.IN_USE,
         r"""
         conflict[:,] | image is (?:being used|in use|referenced) | must (?:be )?force | cannot be forced
-        dependent child | image used by
+        dependent child | image used by | remove root filesystem
         """,
-        frozenset({"rmi"}),
+        frozenset({"rmi", "rm"}),
     ),
     # The image is gone from this host, whatever registries have.
     _rule(

@@ -72,6 +72,21 @@ def test_the_hosts_own_that_waits_goes_on_waiting_where_somebody_uses_what_a_pul
     assert told(world.run()) == ("up",)
 
 
+def test_the_hosts_own_that_waits_goes_on_waiting_where_what_a_pull_brought_is_the_base(make_world):
+    """The base stays, by its digest, and takes no place of the image that had the name before."""
+    world = make_world(last=None, base_layer_id=STRANGE)
+    world.announce(
+        ("look", {"out": described(digest_of("e")), "err": missing(world.held)}), "hold", *FULL[1:4],
+        ("describe", GONE), ("ask", GONE), pull={"out": pulled(STRANGE)},
+    )  # fmt: skip
+    assert told(world.run()) == ("unknown", "pull", "daemon", "host")
+    both = {"out": a_stranger() + described(digest_of("e"), (world.held,)), "err": "", "code": 0}
+    denied = {"out": "", "err": DENIED, "code": 1}
+    world.announce(("look", both), "sweep", ("login", denied), "ask", "sweep", "give_back", "let_go")
+
+    assert told(world.run())[1] == "login"
+
+
 def test_one_that_goes_by_itself_meanwhile_is_no_failure(world):
     """The daemon may finish a removal that was given up."""
     brought(world)
