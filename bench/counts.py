@@ -46,7 +46,7 @@ class Counts:
 
 
 class Watch:
-    """Reads the counts of a running monitor. Any thread may ask.
+    """Reads the counts of a running monitor, over all reloads of its configuration. Any thread may ask.
 
     Attributes:
         over: set, it ends all waiting.
@@ -57,14 +57,18 @@ class Watch:
         self.over = threading.Event()
         self._monitor = monitor
         self._lock = threading.Lock()
-        self._counts = Counts()
+        self._counts = self._shown = Counts()
         self._read = 0.0
 
     def counts(self) -> Counts:
         """Return what was counted up to about now. Raise OSError."""
         with self._lock:
             if time.monotonic() > self._read + _FRESH_SECONDS:
-                self._counts = read_counts(self._monitor.get("/metrics")[1])
+                before, self._shown = self._shown, read_counts(self._monitor.get("/metrics")[1])
+                self._counts = Counts(
+                    self._counts.cycles + _more(before.cycles, self._shown.cycles),
+                    self._counts.failures + _more(before.failures, self._shown.failures),
+                )
                 self._read = time.monotonic()
             return self._counts
 
@@ -78,6 +82,11 @@ class Watch:
         while count(self.counts()) <= before and not self.over.wait(_PAUSE_SECONDS):
             if time.monotonic() > deadline:
                 raise LabError(f"waited {seconds:g} s for {what}; /status is:\n{self._monitor.get('/status')[1]}")
+
+
+def _more(before: Counter[tuple[str, str]], now: Counter[tuple[str, str]]) -> Counter[tuple[str, str]]:
+    """Given two readings of counters, return by how much they went up: one that is less now began anew in between."""
+    return Counter({key: count - before[key] if count >= before[key] else count for key, count in now.items()})
 
 
 def read_counts(text: str) -> Counts:

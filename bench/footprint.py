@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import re
 import statistics
-import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import partial
-from itertools import combinations, pairwise
+from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
 from lab.daemon import LabError
 from lab.engine import Engine
 from lab.snapshot import take_snapshot
 
 _KIB = 1024
-#: Into how many the samples are divided: few enough that each has a moment in which nothing is under way.
-STRETCHES = 5
 _TRIES = 10
-#: Often enough to meet the moments between cycles, and rarely enough to be no load.
+#: Longer than any pause between two commands of a cycle, or two cycles.
+_CALM_SECONDS = 3.0
 _LOOK_SECONDS = 0.05
 
 _T = TypeVar("_T")
@@ -64,13 +61,11 @@ class Sample:
         cycles: finished by then, of all targets.
         seconds: since the beginning.
         footprint: what it was.
-        least: the same, with the least since the sample before of what `Lows` looks at.
     """
 
     cycles: float
     seconds: float
     footprint: Footprint
-    least: Footprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,22 +89,12 @@ class Figure:
         value: float = getattr(sample.footprint, self.name)
         return value
 
-    def least_of(self, sample: Sample) -> float:
-        """Given a sample, return the least since the sample before it, as far as that is known."""
-        value: float = getattr(sample.least, self.name)
-        return value
-
     def growth(self, samples: Sequence[Sample]) -> float:
         """Given samples in their order, return by how much it grew in 1,000 cycles.
 
-        Of each stretch of samples the least counts, which is without the cycles that were under way. The growth is
-        Theil and Sen's slope, the median over all pairs: no peak moves it.
+        That is Theil and Sen's slope, the median over all pairs: no peak moves it.
         """
-        number = min(STRETCHES, len(samples))
-        bounds = [len(samples) * place // number for place in range(number + 1)]
-        stretches = (samples[start:end] for start, end in pairwise(bounds))
-        lows = (min(stretch, key=self.least_of) for stretch in stretches)
-        points = [(low.cycles, self.least_of(low)) for low in lows]
+        points = [(sample.cycles, self.of(sample)) for sample in samples]
         slopes = [
             (last - first) / (end - start) for (start, first), (end, last) in combinations(points, 2) if end > start
         ]
@@ -168,43 +153,23 @@ def take_footprint(pid: int, temporary: Path, state: Path, engine: Engine) -> Fo
     )
 
 
-class Lows:
-    """The least of what a monitor has open and under way, looked at many times a second. A context manager.
+def await_calm(pid: int, temporary: Path, seconds: float) -> dict[str, float]:
+    """Given a monitor's process that was told to rest, and its folder for temporary files, wait until it does.
 
-    A cycle of each target is under way nearly all the time: what stays is seen in the moments between, as when the
-    engine is gone and every cycle fails at once.
+    Return what of a footprint was the same all the time then: the next moment, its look after docker's health may be
+    under way. Raise OSError where the process is gone, LabError where it takes longer than so many seconds.
     """
-
-    def __init__(self, pid: int, temporary: Path) -> None:
-        """Given a monitor's process, and its folder for temporary files."""
-        self._look = partial(_quick_counts, pid, temporary)
-        self._least: dict[str, float] = {}
-        self._lock = threading.Lock()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look_again_and_again, name="lows")
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def since_last(self, footprint: Footprint) -> Footprint:
-        """Given a footprint, return it with the least since the last time that this was asked."""
-        with self._lock:
-            least, self._least = self._least, {}
-        return replace(footprint, **least)
-
-    def _look_again_and_again(self) -> None:
-        while not self._over.wait(_LOOK_SECONDS):
-            with suppress(OSError):  # the monitor has ended, or was at work in its folder
-                seen = self._look()
-                with self._lock:
-                    self._least = {name: min(number, self._least.get(name, number)) for name, number in seen.items()}
+    deadline = time.monotonic() + seconds
+    last: dict[str, float] = {}
+    since = time.monotonic()
+    while time.monotonic() < since + _CALM_SECONDS:
+        seen = _patiently(lambda: _quick_counts(pid, temporary))
+        if seen != last or seen["children"]:
+            last, since = seen, time.monotonic()
+        if time.monotonic() > deadline:
+            raise LabError(f"waited {seconds:g} s for the monitor to rest; it has {last}")
+        time.sleep(_LOOK_SECONDS)
+    return last
 
 
 def _quick_counts(pid: int, temporary: Path) -> dict[str, float]:

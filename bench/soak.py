@@ -3,7 +3,8 @@
     python -m bench.soak --cycles 4000 --document docs/soak.md
 
 The first half is the warm-up. Until then memory grows a little, though nothing is kept that was not kept before:
-malloc's free space is in more and more pieces. In the second half all has to be flat.
+malloc's free space is in more and more pieces. In the second half all has to be flat. Now and then the monitor rests,
+by a reload of its configuration, and is looked at: then nothing is under way.
 
 It needs root. It writes the document and, beside it, the plot (.svg), and ends with 1 where anything is not as it
 should be.
@@ -14,22 +15,26 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from bench.counts import Counts, Watch
-from bench.footprint import Lows, Sample, take_footprint
+from bench.footprint import Footprint, Sample, await_calm, take_footprint
 from bench.past import write_past
 from bench.soak_report import Soak, describe_machine, plot, report
 from bench.strikes import Field, Strike, Victim
 from bench.surroundings import Surroundings
+from lab.daemon import await_true
 from lab.folder import processes
 from lab.monitor import Monitor
 from lab.past_cycle import Fault
@@ -43,6 +48,9 @@ from tests.lab.ground import Ground
 _SAMPLE_SECONDS = 2.0
 _MINUTE = 60.0
 _PATIENCE_SECONDS = 120.0
+#: Between two strikes: long enough for one who waits for peace to be served.
+_BREATH_SECONDS = 0.1
+_RELOADED = "the configuration was reloaded"
 #: All targets can have a cycle under way: one of them waits for docker most of the time.
 _COMMON = {
     "concurrency": 8,
@@ -52,6 +60,7 @@ _COMMON = {
     "cycle-timeout": "30s",
     "payload-size": "64KiB",
 }
+_RESTING = {"run-test-every": "1h", "retry-every": "1h"}
 #: Cycles that each target had before, every second of which failed: as many failures as are kept.
 PAST_CYCLES = 2000
 #: How they failed: with as many lines of docker's as are kept of a step.
@@ -75,14 +84,16 @@ def soak(
     *,
     each: int,
     outages: int,
+    rests: int,
     retrying: bool,
     tell: Callable[[Sample], None] | None = None,
 ) -> Soak:
     """Run a monitor while its targets are struck again and again, and return what came of it.
 
     Given a ground, how many cycles there have to be at least, of all targets, and failures for each reason, how often
-    the engine is struck meanwhile, whether one target is struck by what docker takes a minute to tell, and who is told
-    of each sample. Raise LabError where a strike does not show as it has to, or the target is not up after it.
+    the engine is struck meanwhile, how often the monitor rests, whether one target is struck by what docker takes a
+    minute to tell, and who is told of each sample. Raise LabError where a strike does not show as it has to, or the
+    target is not up after it.
     """
     with ExitStack() as stack:
         engine = stack.enter_context(ground.sick_engine())
@@ -92,22 +103,35 @@ def soak(
         temporary.mkdir()
         before = take_snapshot(engine)
         surroundings = Surroundings.with_temporary_folder(engine, temporary)
-        config = f"-config={_configure(folder, field.victims)}"
-        write_past(state, parse_options([config], {}).targets, PAST_CYCLES, _PAST_FAULT)
-        options = (config, f"-docker={field.cli}", f"-state-dir={state}")
+        configuration = _Configuration(folder / "config.yml", field.victims)
+        write_past(state, parse_options([configuration.option], {}).targets, PAST_CYCLES, _PAST_FAULT)
+        options = (configuration.option, f"-docker={field.cli}", f"-state-dir={state}")
         begun = time.monotonic()
         with Monitor(folder, surroundings, *options) as monitor:
             watch = Watch(monitor)
-            samples = []
-            with Lows(monitor.pid, temporary) as lows, _struck(field, watch) as is_well:
+            samples: list[Sample] = []
+            at_rest: list[Sample] = []
+
+            def taken(done: int, footprint: Footprint) -> Sample:
+                return Sample(done, time.monotonic() - begun, footprint)
+
+            def look() -> Footprint:
+                return take_footprint(monitor.pid, temporary, state, engine)
+
+            with _struck(field, watch) as is_well:
                 for done in _until(cycles, each, watch, field, outages):
                     is_well()
-                    footprint = take_footprint(monitor.pid, temporary, state, engine)
-                    least = lows.since_last(footprint)
-                    samples.append(Sample(done, time.monotonic() - begun, footprint, least))
+                    samples.append(taken(done, look()))
                     if tell is not None:
                         tell(samples[-1])
-            counts = _recovered(field, Watch(monitor))
+                    if done >= cycles * (len(at_rest) + 1) / rests:
+                        with _peace(field), configuration.resting(monitor, temporary) as calm:
+                            is_well()
+                            at_rest.append(taken(watch.counts().finished, replace(look(), **calm)))
+                with _peace(field), configuration.resting(monitor, temporary) as calm:
+                    is_well()
+                    counts = watch.counts()
+                    at_rest.append(taken(counts.finished, replace(look(), **calm)))
             seconds = time.monotonic() - begun
             asked = time.monotonic()
             exit_code = monitor.stop()
@@ -117,16 +141,56 @@ def soak(
         left += _differences(before, take_snapshot(engine))
         log = monitor.log.read_text(encoding="utf-8")
     return Soak(
-        cycles, PAST_CYCLES, tuple(samples), counts, field.reasons, tuple(left), seconds, exit_code, stop_seconds, log
+        asked=cycles,
+        past=PAST_CYCLES,
+        samples=tuple(samples),
+        rests=tuple(at_rest),
+        counts=counts,
+        reasons=field.reasons,
+        left=tuple(left),
+        seconds=seconds,
+        exit_code=exit_code,
+        stop_seconds=stop_seconds,
+        log=log,
     )
 
 
-def _configure(folder: Path, victims: Sequence[Victim]) -> Path:
-    """Given a folder and the targets, write a configuration there, and return its path."""
-    file = folder / "config.yml"
-    configuration = _COMMON | {"targets": [victim.configuration() for victim in victims]}
-    file.write_text(json.dumps(configuration), encoding="utf-8")  # JSON is YAML
-    return file
+class _Configuration:
+    """The configuration of a monitor."""
+
+    def __init__(self, file: Path, victims: Sequence[Victim]) -> None:
+        """Given where to write it, and the targets, do so."""
+        self._file = file
+        self._targets = [victim.configuration() for victim in victims]
+        self._write(_COMMON)
+
+    @property
+    def option(self) -> str:
+        """The monitor's option."""
+        return f"-config={self._file}"
+
+    @contextmanager
+    def resting(self, monitor: Monitor, temporary: Path) -> Iterator[dict[str, float]]:
+        """Given the monitor, and its folder for temporary files, have it test its targets hourly, and none just now.
+
+        Give what it has then, as `await_calm()` does. Raise LabError where it does not come to rest.
+        """
+        self._reload(monitor, _COMMON | _RESTING)
+        yield await_calm(monitor.pid, temporary, _PATIENCE_SECONDS)
+        self._reload(monitor, _COMMON)
+
+    def _reload(self, monitor: Monitor, common: dict[str, Any]) -> None:
+        said = _reloads(monitor)
+        self._write(common)
+        os.kill(monitor.pid, signal.SIGHUP)
+        await_true(lambda: _reloads(monitor) > said, _PATIENCE_SECONDS, "the configuration to be reloaded")
+
+    def _write(self, common: dict[str, Any]) -> None:
+        self._file.write_text(json.dumps(common | {"targets": self._targets}), encoding="utf-8")  # JSON is YAML
+
+
+def _reloads(monitor: Monitor) -> int:
+    return monitor.log.read_text(encoding="utf-8").count(_RELOADED)
 
 
 @contextmanager
@@ -155,9 +219,9 @@ def _strike_in_turn(victim: Victim, field: Field, watch: Watch) -> None:
 
     await_recovery()
     for strike in cycle(victim.strikes):
-        if watch.over.is_set():
+        if watch.over.wait(_BREATH_SECONDS):
             return
-        with field.engine_lock if strike.alone else nullcontext():
+        with victim.peace, field.engine_lock if strike.alone else nullcontext():
             with strike.fault(victim.rig):
                 watch.await_more(_failures(strike, victim), victim.patience_seconds, f"{victim.name}: {strike.reason}")
             await_recovery()
@@ -182,11 +246,13 @@ def _until(cycles: int, each: int, watch: Watch, field: Field, outages: int) -> 
         watch.over.wait(_SAMPLE_SECONDS)
 
 
-def _recovered(field: Field, watch: Watch) -> Counts:
-    """Wait until each target is up, with nothing that strikes it, and return what was counted by then."""
-    for victim in field.victims:
-        watch.await_more(_ups(victim), victim.patience_seconds, f"{victim.name} to be up at the end")
-    return watch.counts()
+@contextmanager
+def _peace(field: Field) -> Iterator[None]:
+    """Have nothing strike any target, and each recovered from what did. The slowest first: others go on so long."""
+    with ExitStack() as stack:
+        for victim in sorted(field.victims, key=lambda victim: victim.patience_seconds, reverse=True):
+            stack.enter_context(victim.peace)
+        yield
 
 
 def _ups(victim: Victim) -> Callable[[Counts], int]:
@@ -225,6 +291,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--cycles", type=int, default=4000)
     parser.add_argument("--each", type=int, default=5, help="failures for each reason, at least")
     parser.add_argument("--outages", type=int, default=48, help="how often the engine is struck")
+    parser.add_argument("--rests", type=int, default=16, help="how often the monitor rests, and is looked at")
     parser.add_argument(
         "--document", type=Path, required=True, help="where to write the report; the plot goes beside it"
     )
@@ -232,7 +299,15 @@ def main(arguments: Sequence[str]) -> int:
     logging.disable()  # the lab's own words about what it breaks
     with Lab() as lab:
         ground = Ground(lab)
-        came = soak(ground, asked.cycles, each=asked.each, outages=asked.outages, retrying=True, tell=_Progress())
+        came = soak(
+            ground,
+            asked.cycles,
+            each=asked.each,
+            outages=asked.outages,
+            rests=asked.rests,
+            retrying=True,
+            tell=_Progress(),
+        )
         machine = describe_machine(ground.calm)
     picture = asked.document.with_suffix(".svg")
     asked.document.write_text(report(came, machine, picture.name), encoding="utf-8")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pygal  # type: ignore[import-untyped]  # it has no types
 
 from bench.counts import Counts
-from bench.footprint import FIGURES, STRETCHES, Sample
+from bench.footprint import FIGURES, Sample
 from lab.engine import Engine
 from lib.failure.reason import Verdict
 
@@ -35,13 +35,13 @@ ends early where a fault does not show, or a target does not recover. The histor
 
 ## What it takes of its host
 
-Sampled {samples} times. The first half is the warm-up: by then, each kind of failure has been met. Of the second half,
-the least in each of {stretches} stretches counts, which is without the cycles that were under way (threads, files and
-children are looked at twenty times a second for that: as long as the engine is gone, there are moments without any),
-and growth is the slope of Theil and Sen over these by the number of cycles: the median over all pairs, which no peak
-moves.
+{rests} times, evenly over the cycles, nothing strikes, all targets have recovered, and the monitor is told by a
+reload to test them hourly. When it has come to rest, it is looked at. The first half is the warm-up: by then, each kind
+of failure has been met. Growth is the slope of Theil and Sen over the {settled} rests of the second half, by the number
+of cycles: the median over all pairs, which no peak moves. The most that it ever took is that of {samples} looks while
+it was at work.
 
-| | after the warm-up | at the end | at most | growth in 1,000 cycles | bound | why this bound | |
+| | at rest after the warm-up | at rest at the end | at most | growth in 1,000 cycles | bound | why this bound | |
 | --- | ---: | ---: | ---: | ---: | ---: | --- | --- |
 """
 
@@ -69,6 +69,7 @@ class Soak:
         asked: how many cycles were asked for.
         past: how many cycles of each target the history held before.
         samples: taken all the way.
+        rests: taken when it was at rest, the last one at the end.
         counts: what the monitor had counted at the end.
         reasons: those that were brought about.
         left: what the monitor left behind; nothing, if all is well.
@@ -81,6 +82,7 @@ class Soak:
     asked: int
     past: int
     samples: tuple[Sample, ...]
+    rests: tuple[Sample, ...]
     counts: Counts
     reasons: tuple[str, ...]
     left: tuple[str, ...]
@@ -91,9 +93,9 @@ class Soak:
 
     @property
     def settled(self) -> tuple[Sample, ...]:
-        """The samples after the warm-up."""
-        half = self.samples[-1].cycles / 2
-        return tuple(sample for sample in self.samples if sample.cycles >= half)
+        """The rests after the warm-up."""
+        half = self.rests[-1].cycles / 2
+        return tuple(rest for rest in self.rests if rest.cycles >= half)
 
     def faults(self) -> list[str]:
         """Return what is not as it should be in a whole soak."""
@@ -118,7 +120,8 @@ def report(soak: Soak, machine: str, plot_name: str) -> str:
         machine=machine,
         targets=len(targets),
         samples=len(soak.samples),
-        stretches=STRETCHES,
+        rests=len(soak.rests),
+        settled=len(soak.settled),
     )
     end = _END.format(
         plot=plot_name,
@@ -131,7 +134,7 @@ def report(soak: Soak, machine: str, plot_name: str) -> str:
     return "".join(
         (
             head,
-            *_figures(soak.settled),
+            *_figures(soak),
             end,
             *verdicts,
             "\n| reason | failed steps |\n| --- | ---: |\n",
@@ -177,11 +180,12 @@ def describe_machine(engine: Engine) -> str:
     )
 
 
-def _figures(settled: Sequence[Sample]) -> list[str]:
+def _figures(soak: Soak) -> list[str]:
+    settled = soak.settled
     rows = []
     for figure in FIGURES:
-        numbers = [figure.of(sample) for sample in settled]
-        measured = (numbers[0], numbers[-1], max(numbers))
+        most = max(figure.of(sample) for sample in (*soak.samples, *soak.rests))
+        measured = (figure.of(settled[0]), figure.of(settled[-1]), most)
         growth = f"{figure.growth(settled):,.2f}"
         flat = "" if figure.is_flat(settled) else "**grows**"
         rows.append(

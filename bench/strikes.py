@@ -77,6 +77,7 @@ class Victim:
         strikes: what strikes it, in turn.
         options: of the target, beyond where it is.
         patience_seconds: how long a strike may take to show.
+        peace: held from a strike until the target has recovered from it, and by whoever wants none to begin.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Victim:
     strikes: tuple[Strike, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     patience_seconds: float = _PATIENCE_SECONDS
+    peace: threading.Lock = field(default_factory=threading.Lock)
 
     def configuration(self) -> dict[str, Any]:
         """Return the target as it stands in a monitor's configuration."""
