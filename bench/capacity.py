@@ -22,7 +22,7 @@ registry. A rate is taken from the times between the ends of cycles: of the moni
 cycle, of the script's while no place was idle."""
 
 TARGETS, CYCLES, CONCURRENCIES = 50, 40, (1, 2, 4, 8, 16)
-SHORT_TARGETS, SHORT_CYCLES, SHORT_CONCURRENCIES = 3, 8, (2,)
+SHORT_TARGETS, SHORT_CYCLES, SHORT_CONCURRENCIES = 3, 16, (2,)
 
 #: The more cycles are under way, the more of them end at once, and the more it takes to tell their rate.
 _TURNS = 5

@@ -50,7 +50,7 @@ _PATIENCE_SECONDS = 60.0
 #: How long a signal may take to end it.
 _STOP_SECONDS = 10.0
 #: The kernel ends docker with its monitor; that takes a moment.
-_ORPHAN_SECONDS = 5.0
+_ORPHAN_SECONDS = 30.0
 
 _WELL = ("one", "two")
 #: Its registry never acknowledges a layer: docker would wait there for ever.

@@ -19,7 +19,8 @@ from lab.session import Lab
 from lab.snapshot import take_snapshot
 
 _USER, _PASSWORD = "monitor", "a password that is shown nowhere"
-_PATIENCE_SECONDS = 60.0
+#: docker tries an upload that was cut off again for about a minute.
+_PATIENCE_SECONDS = 150.0
 _STOP_LIMIT_SECONDS = 10.0
 _ALL = re.compile("")
 #: The metrics worth showing; there are many more.

@@ -131,7 +131,10 @@ class Registry(Daemon):
             ).stdout.strip()
             for user, password in users.items()
         ]
-        self._htpasswd.write_text("\n".join(lines) + "\n")
+        # At once: a login meanwhile is judged by the old ones or the new ones.
+        unfinished = self._htpasswd.with_name("htpasswd.unfinished")
+        unfinished.write_text("\n".join(lines) + "\n")
+        unfinished.rename(self._htpasswd)
 
     def accesses(self, repository: str | None = None) -> list[Access]:
         """Return every request answered so far, in order; given a repository's path, those about it."""

@@ -171,7 +171,7 @@ class Lane(Holding):
         login = b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()
         kind = "application/vnd.docker.distribution.manifest.v2+json"
         request = urllib.request.Request(url, headers={"Authorization": f"Basic {login}", "Accept": kind})
-        with urllib.request.urlopen(request, timeout=5) as response:
+        with urllib.request.urlopen(request, timeout=30) as response:
             headers: Message = response.headers
             return Manifest(response.read(), kind, headers["Docker-Content-Digest"])
 

@@ -19,7 +19,7 @@ ROWS_AT_A_TIME = 48
 CYCLES_AT_A_TIME = 3
 
 #: How much later than its deadline a step may end: it has a second to end in peace, and the machine is busy.
-LATE_SECONDS = 2.5
+LATE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from lib.command import ShRunner
+from lib.command import Command, Completed, ShRunner
 from lib.cycle import CycleRunner
 from lib.cycle.housekeeping import Housekeeping
 from lib.cycle.payload import TARGET_LABEL
@@ -44,6 +44,21 @@ class Remembered:
         return instance == self.instance
 
 
+class _Runner:
+    """Runs commands. How fast a busy machine is without a fault is not what is tested: so long, deadlines are long.
+
+    Attributes:
+        is_patient: whether they are.
+    """
+
+    def __init__(self) -> None:
+        self.is_patient = False
+        self._run = ShRunner()
+
+    def __call__(self, command: Command) -> Completed:
+        return self._run(replace(command, deadline=_PATIENCE) if self.is_patient else command)
+
+
 class Rig:
     """A monitor of a lane's repository. A context manager.
 
@@ -70,7 +85,7 @@ class Rig:
         folder = self._instance.folder
         self.cli = folder / "docker"
         self.cli.symlink_to(shutil.which("docker", path=self.lane.engine.env["PATH"]) or "docker")
-        runner = ShRunner()
+        runner = self._runner = _Runner()
         env = docker_environment(self.lane.engine.env, str(self.cli), runner)
         self.memory = Remembered(self._instance.name)
         self._observer = _Observer()
@@ -119,14 +134,17 @@ class Rig:
 
             def strike(step: StepName | None) -> None:
                 if step is at:
+                    self._runner.is_patient = False
                     stack.enter_context(fault(self))
 
+            self._runner.is_patient = True
             strike(None)
             self._observer.told = strike
             try:
                 cycle = self._cycle()
             finally:
                 self._observer.told = _ignore
+                self._runner.is_patient = False
             yield cycle
 
     def docker_pids(self) -> list[int]:

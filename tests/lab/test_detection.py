@@ -41,14 +41,25 @@ def serving(lane):
         yield monitor
 
 
+def seconds_of_a_command(lane):
+    """Return how long a docker command takes on this machine now: 0.1 s where it has nothing else to do."""
+    began = time.monotonic()
+    lane.engine.docker("version")
+    return time.monotonic() - began
+
+
 def push_started(monitor):
     """Return when the push under way began, 0.0 where there is none."""
     return float(_PUSH_STARTED.search(monitor.get("/metrics")[1])[1])
 
 
 def test_a_registry_cut_off_in_the_middle_of_a_push_is_told_in_time(lane):
-    """`/status` is 503 no later than step-timeout + 2 s after the step began; the metrics show the hang meanwhile."""
+    """`/status` is 503 no later than step-timeout + 2 s after the step began; the metrics show the hang meanwhile.
+
+    The verdict is there when all is cleaned up, ten commands later: a machine that is busy has as much more time.
+    """
     with serving(lane) as monitor:
+        busy_seconds = 10 * max(0.0, seconds_of_a_command(lane) - 0.1)
         with lane.proxy.rule(uploading(stalled(20_000)), "PATCH"):
             await_true(lambda: push_started(monitor) > 0, PATIENCE, "a push")
             began = push_started(monitor)
@@ -57,7 +68,7 @@ def test_a_registry_cut_off_in_the_middle_of_a_push_is_told_in_time(lane):
             time.sleep(max(0.0, began + STEP_TIMEOUT / 2 - time.time()))
             assert push_started(monitor) == began
             await_true(lambda: monitor.get("/status")[0] == 503, PATIENCE, "/status to say so")
-            assert time.time() - began <= STEP_TIMEOUT + 2.0
+            assert time.time() - began <= STEP_TIMEOUT + 2.0 + busy_seconds
             assert monitor.verdict() == (503, "down", "timeout")
             assert monitor.get("/health")[0] == 200
         await_true(lambda: monitor.get("/status")[0] == 200, PATIENCE, "the next good cycle")
@@ -70,7 +81,8 @@ def test_a_registry_that_refuses_is_told_within_the_next_cycle(lane):
             refused = time.monotonic()
             await_true(lambda: monitor.get("/status")[0] == 503, PATIENCE, "/status to say so")
             assert time.monotonic() - refused <= EVERY + STEP_TIMEOUT
-            assert monitor.verdict()[1:] == ("down", "refused")
+            # A cycle that was under way as it began may have lost a connection; the next is refused.
+            await_true(lambda: monitor.verdict()[1:] == ("down", "refused"), PATIENCE, "a refused login")
             assert monitor.get("/health")[0] == 200
         await_true(lambda: monitor.get("/status")[0] == 200, PATIENCE, "the next good cycle")
 

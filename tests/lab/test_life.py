@@ -6,7 +6,7 @@ import os
 import resource
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -74,7 +74,7 @@ def test_a_log_that_nobody_reads_any_more_is_no_reason_to_end(world, tmp_path):
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     with Monitor(tmp_path, world, *world.options, "-loglevel=debug") as monitor:
-        await_status(monitor, 200)
+        await_cycles(monitor, 2)  # by the second one, the first is logged
         assert b"cycle finished" in os.read(reader, 65536)
         os.close(reader)
         await_cycles(monitor, 3)
@@ -82,10 +82,22 @@ def test_a_log_that_nobody_reads_any_more_is_no_reason_to_end(world, tmp_path):
         assert monitor.stop() == 0
 
 
+def has_children_at_work(monitor):
+    """Return whether a child of a monitor still runs: one that has ended, and nobody waited for, has no environment."""
+    for children in Path(f"/proc/{monitor.pid}/task").glob("*/children"):
+        for child in children.read_text().split():
+            with suppress(OSError):
+                if Path(f"/proc/{child}/environ").read_bytes():
+                    return True
+    return False
+
+
 @contextmanager
 def read_only(folder):
     """Have the disk that is mounted on a folder read-only for a while."""
-    subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
+    remount = ["mount", "-o", "remount,ro", folder]
+    # Not while a file there is open for writing, as the payload is for a moment of each cycle.
+    await_true(lambda: subprocess.run(remount, check=False).returncode == 0, SOON, "the disk to be read-only")
     try:
         yield
     finally:
@@ -192,7 +204,7 @@ def test_leftovers_of_a_dead_monitor_are_removed_and_a_living_ones_are_not(engin
 
     def is_caught_with_an_image(monitor):
         monitor.pause()
-        time.sleep(0.3)  # what docker is at comes to its end
+        await_true(lambda: not has_children_at_work(monitor), SOON, "what docker is at to come to its end")
         if images(f"{TARGET_LABEL}={repository}-two"):
             return True
         monitor.resume()

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import threading
 import time
 from pathlib import Path
+
+import pytest
 
 from lab.daemon import await_true
 from lab.monitor import Monitor
 from lib.cycle.payload import INSTANCE_LABEL
 from tests.lab.conftest import PASSWORD, USER
 from tests.lab.small_world import SmallWorld
+from tests.lab.test_cycle import login, once
 
 SOON = 60
 
@@ -33,7 +37,11 @@ def numbers(monitor, series):
 
 def test_eight_targets_on_one_registry_keep_their_pace(engine, repository, tmp_path):
     """All are up, cycle after cycle; no cycle waits as long as an interval, and nothing is left of any."""
-    with Monitor(tmp_path, engine, config_of(tmp_path, repository, 8, "8s")) as monitor:
+    begun = time.monotonic()
+    assert once(engine, *login(repository))[0] == 0
+    # A second, unless the machine is busy: eight targets leave half of two cores idle.
+    every = max(8, math.ceil(4 * (time.monotonic() - begun)))
+    with Monitor(tmp_path, engine, config_of(tmp_path, repository, 8, f"{every}s")) as monitor:
         succeeded = 'registry_monitor_steps_total{outcome="ok",step="pull_back"'
         await_true(lambda: monitor.get("/status")[0] == 200, SOON, "all to be up")
         first = numbers(monitor, "registry_monitor_last_success_timestamp_seconds")
@@ -46,7 +54,7 @@ def test_eight_targets_on_one_registry_keep_their_pace(engine, repository, tmp_p
             "another cycle of each",
         )
         assert "registry_monitor_failures_total{" not in monitor.get("/metrics")[1], succeeded
-        assert max(numbers(monitor, "registry_monitor_cycle_lag_seconds").values()) < 8.0
+        assert max(numbers(monitor, "registry_monitor_cycle_lag_seconds").values()) < every
         assert monitor.stop() == 0
 
     assert engine.docker("images", "--all", "--quiet", f"--filter=label={INSTANCE_LABEL}").stdout == ""
@@ -80,6 +88,7 @@ def test_every_target_is_there_from_the_first_answer_on(tmp_path):
         assert monitor.stop() == 0
 
 
+@pytest.mark.timeout(900)
 def test_of_three_hundred_targets_none_is_starved(tmp_path):
     """With fewer slots than there is work, each gets its turn all the same, and the port answers meanwhile."""
     world = SmallWorld(tmp_path / "world")
@@ -87,7 +96,7 @@ def test_of_three_hundred_targets_none_is_starved(tmp_path):
     with Monitor(tmp_path, world, *world.options, config, f"-state-dir={tmp_path / 'state'}") as monitor:
         await_true(
             lambda: all(target["verdict"] for target in json.loads(monitor.get("/status?format=json")[1])["targets"]),
-            SOON * 3,
+            SOON * 12,
             "a verdict of each",
         )
         done = numbers(monitor, "registry_monitor_cycle_duration_seconds_count")

@@ -255,9 +255,10 @@ def test_the_page_tells_what_broke_and_that_it_was_repaired(browser, engine, reg
         await_true(lambda: browser.driver.title.startswith(f"{repository} is up"), PATIENCE, "the page to turn green")
         registry.stop()
         try:
-            # The cycle that was under way as the registry went may see a connection that is reset; the next is refused.
+            # The cycle that was under way as the registry went may see a connection that is reset, or docker may try an
+            # upload again for about a minute; the next is refused.
             red = r" is down: \w+ refused · registry-monitor$"
-            await_true(lambda: re.search(red, browser.driver.title), PATIENCE, "the page to turn red")
+            await_true(lambda: re.search(red, browser.driver.title), PATIENCE + 120, "the page to turn red")
             said = text(browser)
             assert f"{REASONS[Reason.REFUSED]}. refused" in said
             assert "connect: connection refused" in said

@@ -18,8 +18,8 @@ RESTS = 2
 #: In the second half of a short soak some failures are met for the first time.
 MOST_GROWTH_KIB = 8 * 1024
 
-# The soak itself takes about a minute, on a machine that does nothing else.
-pytestmark = pytest.mark.timeout(600)
+# The soak itself takes about two minutes, on a machine that does nothing else.
+pytestmark = pytest.mark.timeout(1200)
 
 
 @pytest.fixture(scope="module")
