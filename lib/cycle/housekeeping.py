@@ -31,7 +31,10 @@ _SWEEP_EVERY_SECONDS = 3600.0
 #: How long the daemon may take to commit what it was at when its client was ended.
 _LATE_SECONDS = 1.0
 
-#: An image of an instance that nobody knows (another container's, say) is a leftover once no cycle can need it.
+#: After the cycle, before the next, and after that.
+_LOOKS_FOR_LATE = 3
+
+#: An image of another instance or target is a leftover once no cycle can need it, be that known to be over or not.
 _ABANDONED_AFTER = timedelta(hours=2)
 
 
@@ -57,7 +60,9 @@ class Housekeeping:
         self._waiting = f"registry-monitor-held/{hashlib.sha256(self.reference.encode()).hexdigest()[:16]}:held"
         self._held = False
         self._brought: str | None = None
-        self._unclean = True  # until a first look says otherwise: an instance before this one may have died
+        # How many looks for leftovers are due, one before and one after each cycle. The first: an instance before this
+        # one may have died.
+        self._looks = 1
         self._late = False
         self._traces: Traces | None = None
         self._swept = 0.0
@@ -80,7 +85,7 @@ class Housekeeping:
             self._free_name(docker, image)
         self._brought = None
         with self.alone(docker):
-            if self._unclean or time.monotonic() - self._swept > _SWEEP_EVERY_SECONDS:
+            if self._looks or time.monotonic() - self._swept > _SWEEP_EVERY_SECONDS:
                 self._sweep(docker)
             self.remove_traces(docker)
 
@@ -93,7 +98,7 @@ class Housekeeping:
         try:
             docker.rmi((name,), self._seconds)
         except DockerError:
-            self._unclean = True
+            self.expect_leftovers()
         else:
             if name == self.reference:
                 self._brought = None
@@ -121,10 +126,11 @@ class Housekeeping:
     def expect_leftovers(self, *, late: bool = False) -> None:
         """Have all that may be left looked for at the end of the cycle.
 
-        Where a command was ended by force, it can still come about after that (`late`): then it is looked for again.
+        Where a command was ended by force, it can still come about after that, also in the middle of the next cycle
+        (`late`): then it is looked for before that one, and after it.
         """
-        self._unclean = True
-        self._late = late
+        self._looks = max(self._looks, _LOOKS_FOR_LATE if late else 1)
+        self._late = self._late or late
 
     def restore(self, docker: Docker, *, is_last: bool = False) -> None:
         """Remove what may be left of this cycle, and give an image that waited its name back.
@@ -139,7 +145,7 @@ class Housekeeping:
                     self._remove_brought(docker)
                 self._brought = None
             with self.alone(docker):
-                if self._unclean:
+                if self._looks:
                     self._sweep(docker)
                 if self._late and is_last:
                     time.sleep(_LATE_SECONDS)
@@ -150,15 +156,14 @@ class Housekeeping:
                 docker.rmi((self._waiting,), self._seconds)
                 self._held = False
         except DockerError as error:
-            self._unclean = True
+            self.expect_leftovers()
             self._tell(error.failure)
-        if self._late:
-            self._unclean, self._late = True, False
+        self._late = False
 
     def _free_name(self, docker: Docker, image: Image) -> None:
         """Given the image that has the test image's name before a cycle, make that name free. Raise DockerError."""
         if Labels.from_dict(image.labels) is not None:
-            self._unclean = True
+            self.expect_leftovers()
             return
         if self._is_brought(image):
             if not self._is_base(image) and self._remove_brought(docker):
@@ -211,7 +216,7 @@ class Housekeeping:
                     docker.rm(container.container_id, self._seconds)
         if docker.builder is BuiltBy.BUILDKIT:
             remove_layers_of_dead(docker, self.is_dead, self._seconds)
-        self._unclean = False
+        self._looks = max(0, self._looks - 1)
         self._swept = time.monotonic()
 
     @contextmanager
@@ -233,9 +238,11 @@ class Housekeeping:
 
     def _is_over(self, labels: Labels) -> bool:
         """Given the labels of what a monitor made, return whether no cycle can need it any more."""
-        if labels.instance == self.instance:
-            return labels.target == self.target.name
-        return self.is_dead(labels.instance) or labels.created < datetime.now(UTC) - _ABANDONED_AFTER
+        if labels.instance == self.instance and labels.target == self.target.name:
+            return True
+        # Of this instance's other targets, too: one that a reload took away looks after nothing any more.
+        is_dead = labels.instance != self.instance and self.is_dead(labels.instance)
+        return is_dead or labels.created < datetime.now(UTC) - _ABANDONED_AFTER
 
     def _tell(self, failure: Failure) -> None:
         _log.warning(

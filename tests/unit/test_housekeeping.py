@@ -90,6 +90,7 @@ def swept(keeping, docker, script, *images):
     [
         (left("a"), True),  # ours, of this process and target
         (left("a", target="other"), False),  # of this process, but another target's cycle may need it now
+        (left("a", target="other", created=NOW - timedelta(hours=3)), True),  # a target that a reload took away
         (left("a", instance="dead"), True),
         (left("a", instance="dead", target="other"), True),
         (left("a", instance="living"), False),
@@ -318,9 +319,9 @@ def test_a_sweep_that_docker_fails_stops_the_cycle(script, docker, keeping, at, 
     assert caplog.records == []
 
 
-@pytest.mark.parametrize(("late", "sweeps"), [(False, [SWEEP]), (True, [SWEEP, SWEEP])])
-def test_what_was_ended_by_force_is_looked_for_before_the_next_cycle_as_well(script, docker, keeping, late, sweeps):
-    """The daemon may make an image after its command was ended: one sweep at once, one more later, and no third."""
+@pytest.mark.parametrize(("late", "sweeps"), [(False, [SWEEP]), (True, [SWEEP, SWEEP, SWEEP])])
+def test_what_was_ended_by_force_is_looked_for_around_the_next_cycle_as_well(script, docker, keeping, late, sweeps):
+    """The daemon may make an image long after its command was ended: a sweep at once, two more later, and no fourth."""
     script.on(*INSPECT, NAME, keeping._waiting, err=missing(NAME, keeping._waiting), code=1, times=3)
     leftovers(script)
     keeping.prepare(docker)
@@ -612,7 +613,7 @@ def test_what_a_build_left_is_removed_once(script, docker, keeping):
     """Before a pull has to move it, or else at the end of the cycle, or before the next."""
     script._fp.register(["docker", "system", script._fp.any()], stdout=LAYER)
     script.on("builder", "prune", "--all", "--force", "--filter", "id=layer")
-    keeping._unclean = False
+    keeping._looks = 0
     keeping.expect_traces(TRACES)
 
     assert [keeping.remove_traces(docker) for _ in range(2)] == [1, 0]
@@ -623,7 +624,7 @@ def test_what_a_build_left_is_removed_once(script, docker, keeping):
 def test_what_can_not_be_removed_from_the_cache_is_told_and_tried_again(script, docker, keeping, caplog):
     """The next cycle begins with it."""
     script._fp.register(["docker", "system", script._fp.any()], stderr=NO_DAEMON, returncode=1)
-    keeping._unclean = False
+    keeping._looks = 0
     keeping.expect_traces(TRACES)
 
     keeping.restore(docker)

@@ -61,7 +61,7 @@ def test_a_login_without_a_daemon_is_the_daemons_fault_whatever_it_says(world, a
 
 
 @pytest.mark.parametrize("step", ["login", "pull", "push", "pull_back"])
-def test_what_was_ended_by_force_is_swept_again_before_the_next_cycle(world, step):
+def test_what_was_ended_by_force_is_swept_again_around_the_next_cycle(world, step):
     """The daemon may still make or pull an image once its command was ended: it is looked for at once, and later."""
     world.announce(*FULL[: FULL.index(step) + 1], "ask", "sweep", **{step: {"does": hangs}})
     world.run()
@@ -73,10 +73,13 @@ def test_what_was_ended_by_force_is_swept_again_before_the_next_cycle(world, ste
         ("describe", {"argv": (*INSPECT, IMAGE), "out": our(IMAGE, ())}),
         ("rmi", {"argv": ("rmi", IMAGE)}),
         *FULL[2:],
+        "sweep",
         pull={"out": pulled(last)},
     )
 
     assert told(world.run()) == ("up",)
+    world.announce("look", *FULL[2:], pull={"out": pulled(DIGEST)})
+    assert told(world.run()) == ("up",), "a third look finds nothing more to do"
 
 
 def test_what_came_to_its_own_end_is_swept_once(world):

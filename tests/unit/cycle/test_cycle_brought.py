@@ -26,7 +26,7 @@ def brought(world):
 def test_what_a_pull_brought_is_removed_before_the_next_cycle(world):
     """It was not on the host before: it is no image of the host's own, that would have to have its name back."""
     brought(world)
-    world.announce(met(world), "remove", "sweep", *FULL[2:])
+    world.announce(met(world), "remove", "sweep", *FULL[2:], "sweep")
 
     assert told(world.run()) == ("up",)
 
@@ -46,7 +46,7 @@ def test_what_came_back_is_removed_before_the_next_cycle_as_well(world):
 def test_another_image_that_has_the_name_by_then_is_the_hosts(world):
     """Somebody made or pulled it when no cycle was under way."""
     brought(world)
-    world.announce(met(world, digest_of(4)), "hold", "sweep", *FULL[2:], "give_back", "let_go")
+    world.announce(met(world, digest_of(4)), "hold", "sweep", *FULL[2:], "sweep", "give_back", "let_go")
 
     assert told(world.run()) == ("up",)
 
@@ -54,7 +54,7 @@ def test_another_image_that_has_the_name_by_then_is_the_hosts(world):
 def test_what_a_pull_brought_and_somebody_uses_is_the_hosts(world):
     """Docker does not remove what a container was made from, and it keeps its name."""
     brought(world)
-    world.announce(met(world), ("remove", IN_USE), "hold", "sweep", *FULL[2:], "give_back", "let_go")
+    world.announce(met(world), ("remove", IN_USE), "hold", "sweep", *FULL[2:], "sweep", "give_back", "let_go")
 
     assert told(world.run()) == ("up",)
 
@@ -67,7 +67,7 @@ def test_the_hosts_own_that_waits_goes_on_waiting_where_somebody_uses_what_a_pul
     )  # fmt: skip
     assert told(world.run()) == ("unknown", "pull", "daemon", "host")
     both = {"out": a_stranger() + described(digest_of("e"), (world.held,)), "err": "", "code": 0}
-    world.announce(("look", both), ("remove", IN_USE), "sweep", *FULL[2:], "give_back", "let_go")
+    world.announce(("look", both), ("remove", IN_USE), "sweep", *FULL[2:], "sweep", "give_back", "let_go")
 
     assert told(world.run()) == ("up",)
 
@@ -90,7 +90,7 @@ def test_the_hosts_own_that_waits_goes_on_waiting_where_what_a_pull_brought_is_t
 def test_one_that_goes_by_itself_meanwhile_is_no_failure(world):
     """The daemon may finish a removal that was given up."""
     brought(world)
-    world.announce(met(world), ("remove", ABSENT), "sweep", *FULL[2:])
+    world.announce(met(world), ("remove", ABSENT), "sweep", *FULL[2:], "sweep")
 
     assert told(world.run()) == ("up",)
 
@@ -119,7 +119,7 @@ def test_it_is_tried_again_as_long_as_docker_does_not_work(world):
     brought(world)
     world.announce(met(world), ("remove", GONE), ("ask", GONE))
     assert told(world.run()) == ("unknown", "login", "daemon", "host")
-    world.announce(met(world), "remove", "sweep", *FULL[2:])
+    world.announce(met(world), "remove", "sweep", *FULL[2:], "sweep")
 
     assert told(world.run()) == ("up",)
 
@@ -127,7 +127,7 @@ def test_it_is_tried_again_as_long_as_docker_does_not_work(world):
 def test_what_is_gone_by_then_is_forgotten(world):
     """One with the same digest that comes later, by somebody else's pull, is the host's."""
     brought(world)
-    world.announce(*FULL)
+    world.announce(*FULL, "sweep")
     assert told(world.run()) == ("up",)
     world.announce(met(world), "hold", "sweep", *FULL[2:], "give_back", "let_go", pull={"out": pulled(DIGEST)})
 

@@ -73,7 +73,7 @@ def labelled(dockerfile):
 def test_a_push_that_was_given_up_and_is_published_later_is_not_stale(world):
     """It is older than the last one that was acknowledged, but the registry went nowhere: it was made to take it."""
     late = given_up(world)
-    world.announce(*FULL)
+    world.announce(*FULL, "sweep")
     assert told(world.run()) == ("up",)
     world.announce(
         "look", *FULL[2:4], "describe", *FULL[4:], pull={"out": pulled(digest_of(3))}, describe={"out": late}
