@@ -125,10 +125,10 @@ def soak(
                     if tell is not None:
                         tell(samples[-1])
                     if done >= cycles * (len(at_rest) + 1) / rests:
-                        with _peace(field), configuration.resting(monitor, temporary) as calm:
+                        with _peace(field, watch), configuration.resting(monitor, temporary) as calm:
                             is_well()
                             at_rest.append(taken(watch.counts().finished, replace(look(), **calm)))
-                with _peace(field), configuration.resting(monitor, temporary) as calm:
+                with _peace(field, watch), configuration.resting(monitor, temporary) as calm:
                     is_well()
                     counts = watch.counts()
                     at_rest.append(taken(counts.finished, replace(look(), **calm)))
@@ -247,11 +247,16 @@ def _until(cycles: int, each: int, watch: Watch, field: Field, outages: int) -> 
 
 
 @contextmanager
-def _peace(field: Field) -> Iterator[None]:
-    """Have nothing strike any target, and each recovered from what did. The slowest first: others go on so long."""
+def _peace(field: Field, watch: Watch) -> Iterator[None]:
+    """Have nothing strike any target, and each recovered from what did, or struck the engine.
+
+    The slowest come first: the others go on so long. Raise LabError where a target is not up.
+    """
     with ExitStack() as stack:
         for victim in sorted(field.victims, key=lambda victim: victim.patience_seconds, reverse=True):
             stack.enter_context(victim.peace)
+        for victim in field.victims:
+            watch.await_more(_ups(victim), victim.patience_seconds, f"{victim.name} to be up before a rest")
         yield
 
 
