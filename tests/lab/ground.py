@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import tarfile
+import threading
 import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator
@@ -48,6 +49,7 @@ class Ground:
         authority: whose certificates the engines trust.
         stranger: whose they don't.
         calm: an engine for rows that leave it alone, many at a time.
+        logging_in: held by the one that logs in.
     """
 
     def __init__(self, lab: Lab) -> None:
@@ -65,6 +67,7 @@ class Ground:
             lab.enter(small_disk(self.folder / name / "data", DISK_BYTES))
             self._sick.put(lab.enter(self._engine(name)))
         self._numbers = count(1)
+        self.logging_in = threading.Lock()
 
     def next_number(self) -> int:
         """Return a number that no lane has yet."""
@@ -203,7 +206,10 @@ class Lane(Holding):
         docker("rmi", image)
 
     def _log_in(self) -> None:
-        self.engine.docker("login", "--username", USERNAME, "--password-stdin", self.host, stdin=PASSWORD.encode())
+        login = ("login", "--username", USERNAME, "--password-stdin", self.host)
+        # Lanes share an engine's configuration, and docker writes back all the logins that it had read.
+        with self.ground.logging_in:
+            self.engine.docker(*login, stdin=PASSWORD.encode())
 
     def _registry(self, held: ExitStack) -> Registry:
         folder = self.folder / "registry"
