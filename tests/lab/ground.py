@@ -239,7 +239,8 @@ class Lane(Holding):
         context = self.folder / "base"
         context.mkdir()
         (context / "Dockerfile").write_text('FROM scratch\nCOPY hello /hello\nCMD ["/hello"]\n')
-        (context / "hello").write_text(f"hello from {self.name}\n")
+        # Of its own content: from docker's build cache it would share images with another lane's, which go with that.
+        (context / "hello").write_text(f"hello from {self.base}\n")
         self.engine.docker("build", "--quiet", "--tag", self.base, str(context))
         held.callback(self.engine.docker, "rmi", self.base)
         self.engine.docker("push", self.base)
