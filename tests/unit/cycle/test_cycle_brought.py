@@ -23,6 +23,16 @@ def brought(world):
     assert told(world.run()) == ("unknown", "pull", "daemon", "host")
 
 
+def brought_beside_one_that_waits(world):
+    """The same, as an image of the host's own waits; return the look that meets both."""
+    world.announce(
+        ("look", {"out": described(digest_of("e")), "err": missing(world.held)}), "hold", *FULL[1:4],
+        ("describe", GONE), ("ask", GONE), pull={"out": pulled(STRANGE)},
+    )  # fmt: skip
+    assert told(world.run()) == ("unknown", "pull", "daemon", "host")
+    return "look", {"out": a_stranger() + described(digest_of("e"), (world.held,)), "err": "", "code": 0}
+
+
 def test_what_a_pull_brought_is_removed_before_the_next_cycle(world):
     """It was not on the host before: it is no image of the host's own, that would have to have its name back."""
     brought(world)
@@ -61,13 +71,8 @@ def test_what_a_pull_brought_and_somebody_uses_is_the_hosts(world):
 
 def test_the_hosts_own_that_waits_goes_on_waiting_where_somebody_uses_what_a_pull_brought(world):
     """The image that had the name before gets it back, and no other takes its place."""
-    world.announce(
-        ("look", {"out": described(digest_of("e")), "err": missing(world.held)}), "hold", *FULL[1:4],
-        ("describe", GONE), ("ask", GONE), pull={"out": pulled(STRANGE)},
-    )  # fmt: skip
-    assert told(world.run()) == ("unknown", "pull", "daemon", "host")
-    both = {"out": a_stranger() + described(digest_of("e"), (world.held,)), "err": "", "code": 0}
-    world.announce(("look", both), ("remove", IN_USE), "sweep", *FULL[2:], "sweep", "give_back", "let_go")
+    look = brought_beside_one_that_waits(world)
+    world.announce(look, ("remove", IN_USE), "sweep", *FULL[2:], "sweep", "give_back", "let_go")
 
     assert told(world.run()) == ("up",)
 
@@ -75,14 +80,9 @@ def test_the_hosts_own_that_waits_goes_on_waiting_where_somebody_uses_what_a_pul
 def test_the_hosts_own_that_waits_goes_on_waiting_where_what_a_pull_brought_is_the_base(make_world):
     """The base stays, by its digest, and takes no place of the image that had the name before."""
     world = make_world(last=None, base_layer_id=STRANGE)
-    world.announce(
-        ("look", {"out": described(digest_of("e")), "err": missing(world.held)}), "hold", *FULL[1:4],
-        ("describe", GONE), ("ask", GONE), pull={"out": pulled(STRANGE)},
-    )  # fmt: skip
-    assert told(world.run()) == ("unknown", "pull", "daemon", "host")
-    both = {"out": a_stranger() + described(digest_of("e"), (world.held,)), "err": "", "code": 0}
+    look = brought_beside_one_that_waits(world)
     denied = {"out": "", "err": DENIED, "code": 1}
-    world.announce(("look", both), "sweep", ("login", denied), "ask", "sweep", "give_back", "let_go")
+    world.announce(look, "sweep", ("login", denied), "ask", "sweep", "give_back", "let_go")
 
     assert told(world.run())[1] == "login"
 
