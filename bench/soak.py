@@ -119,19 +119,22 @@ def soak(
                 return take_footprint(monitor.pid, temporary, state, engine)
 
             with _struck(field, watch) as is_well:
+
+                def rest() -> Counts:
+                    with _peace(field, watch), configuration.resting(monitor, temporary) as calm:
+                        is_well()
+                        counts = watch.counts()
+                        at_rest.append(taken(counts.finished, replace(look(), **calm)))
+                    return counts
+
                 for done in _until(cycles, each, watch, field, outages):
                     is_well()
                     samples.append(taken(done, look()))
                     if tell is not None:
                         tell(samples[-1])
                     if done >= cycles * (len(at_rest) + 1) / rests:
-                        with _peace(field, watch), configuration.resting(monitor, temporary) as calm:
-                            is_well()
-                            at_rest.append(taken(watch.counts().finished, replace(look(), **calm)))
-                with _peace(field, watch), configuration.resting(monitor, temporary) as calm:
-                    is_well()
-                    counts = watch.counts()
-                    at_rest.append(taken(counts.finished, replace(look(), **calm)))
+                        rest()
+                counts = rest()
             seconds = time.monotonic() - begun
             asked = time.monotonic()
             exit_code = monitor.stop()
