@@ -2,13 +2,13 @@
 #
 #   docker build -t registry-monitor .
 #
-# Debian 13, since its docker-cli (31 MB) comes without the daemon; Debian 12 has them in one package (148 MB). The Python
-# is Debian's too, and shares the base's libraries. Compiled modules are kept (11 MB): without them each start in a
-# read-only container takes more than twice as long.
+# Debian 13, since its docker-cli (31 MB) comes without the daemon; Debian 12 has them in one package (148 MB). buildx
+# (66 MB) is for engines without the classic builder. The Python is Debian's too, and shares the base's libraries.
+# Compiled modules are kept (11 MB): without them each start in a read-only container takes more than twice as long.
 
 FROM debian:trixie-slim AS runtime
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends ca-certificates docker-cli python3 tini \
+    && apt-get install --yes --no-install-recommends ca-certificates docker-buildx docker-cli python3 tini \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/log/apt /var/log/dpkg.log
 
 # pip stays behind in this stage. Each package must be the very file whose hash is pinned, and none is built from source.

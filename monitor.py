@@ -1,57 +1,77 @@
 #!/usr/bin/env python3
-"""registry-monitor: the composition root. Options in, objects wired, signals, exit code."""
+"""registry-monitor: options in, signals, exit code. What a run is made of is wired by `lib.monitor`."""
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
 
-from lib import __version__
-from lib.options import OptionsError, describe, parse_options
-
-#: Exit code of wrong usage or configuration.
-USAGE = 2
+from lib import __version__, streams
+from lib.ending import USAGE, CantRun, ended_by
 
 
 def main(argv: Sequence[str], env: Mapping[str, str]) -> int:
     """Given the command line without the program's name, and the environment, do what is asked for.
 
-    Return the exit code: 0 all well, 1 and 3 as `once` says, 2 for wrong usage or configuration.
+    Return the exit code: 0 all well, 1 and 3 as `once` says, else what `lib.ending` says of whatever was raised, which
+    is told in words.
     """
     try:
-        options = parse_options(argv, env)
-    except OptionsError as error:
-        print(error, file=sys.stderr)
-        return USAGE
+        return _run(argv, env)
+    except SystemExit as ended:  # the help was shown
+        return USAGE if ended.code else 0
+    except BaseException as error:  # noqa: BLE001  whatever it is, it has an exit code, and is no traceback
+        code, words = ended_by(error)
+        if words:
+            streams.tell(words)
+            _tell_service_manager(env, code, words)
+        return code
+    finally:
+        streams.finish()
+
+
+def _run(argv: Sequence[str], env: Mapping[str, str]) -> int:
+    # Each is imported as late as possible, so that what needs less is answered at once.
+    from lib.options import describe, parse_options  # noqa: PLC0415
+
+    options = parse_options(argv, env)
     if options.version:
-        print(f"registry-monitor {__version__}")
-        return 0
-    if options.check_config:
-        print(describe(options))
+        streams.show(f"registry-monitor {__version__}")
         return 0
 
-    # Imported only now, so that the above is answered at once.
-    from lib.monitor import Monitor, MonitorError  # noqa: PLC0415
+    from lib.command import ShRunner  # noqa: PLC0415
+    from lib.docker.nerdctl import why_unusable  # noqa: PLC0415
+    from lib.options.hub import hub_warnings  # noqa: PLC0415
+
+    if (why := why_unusable(options.docker, env, ShRunner())) is not None:
+        raise CantRun(f"docker: {options.docker} can't be used: {why}")
+    if options.check_config:
+        for warning in hub_warnings(options.targets):
+            streams.tell(f"warning: {warning}")
+        streams.show(describe(options))
+        return 0
+
+    from lib.monitor import Monitor  # noqa: PLC0415
 
     # A monitor goes on where nobody reads what it prints.
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    try:
-        monitor = Monitor(options, env)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda received, _: monitor.signals.put(signal.Signals(received)))
-        return monitor.run_once() if options.once else monitor.serve(lambda: parse_options(argv, env))
-    except MonitorError as error:
-        print(f"registry-monitor: {error}", file=sys.stderr)
-        return USAGE
+    monitor = Monitor(options, env)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda received, _: monitor.signals.put(signal.Signals(received)))
+    return monitor.run_once() if options.once else monitor.serve(lambda: parse_options(argv, env))
+
+
+def _tell_service_manager(env: Mapping[str, str], code: int, words: str) -> None:
+    if env.get("NOTIFY_SOCKET"):
+        from lib.service import tell_end  # noqa: PLC0415
+
+        tell_end(env, code, words)
 
 
 if __name__ == "__main__":
-    # What only prints ends when its reader does, as behind `| head`, and never fails at a sign that can't be shown.
+    # What only prints ends when its reader does, as behind `| head`.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    streams.prepare()
     sys.exit(main(sys.argv[1:], os.environ))

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from itertools import cycle, islice, pairwise
 
-from bench.finished import LOG_OPTION, await_cycles
+from bench.finished import LOG_OPTIONS, await_cycles
 from bench.many_targets import write_config
 from bench.result import Figure, Limit, Lines, Result
 from bench.site import PLAIN_SCRIPT, Payload, Site, plain_arguments
@@ -79,7 +79,7 @@ def _monitored(site: Site, targets: int, concurrency: int, cycles: int) -> list[
     """Given what the monitor has to do, return the seconds between the ends of so many cycles."""
     folder = site.new_folder()
     config = write_config(folder, site.registry.host, targets, "100ms")
-    with Monitor(folder, site.engine, f"-config={config}", f"-concurrency={concurrency}", LOG_OPTION) as monitor:
+    with Monitor(folder, site.engine, f"-config={config}", f"-concurrency={concurrency}", *LOG_OPTIONS) as monitor:
         finished = await_cycles(monitor, targets + concurrency + cycles, _PATIENCE_SECONDS)
     return _between([one.ended for one in finished][-cycles - 1 :])
 

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.finished import LOG_OPTION, await_cycles, finished_cycles
-from bench.many_targets import SmallWorld
+from bench.finished import LOG_OPTIONS, await_cycles, finished_cycles
 from bench.past import write_past
 from bench.resources import cpu_seconds, peak_bytes, resident_bytes
 from bench.result import Figure, Limit, Lines, Result
 from bench.site import Site
 from bench.spread import Spread, estimate, median
 from lab.monitor import Monitor
+from lab.small_world import DOCKER, SmallWorld
 from lib.options import parse_options
 
 METHOD = """The monitor, as a program, with a docker that is a shell script and takes some milliseconds a command
-(`tests/fakes/small_world`). However many targets there are, eight cycles are due each second; the history begins with
+(`lab/small_world.sh`). However many targets there are, eight cycles are due each second; the history begins with
 10,000 cycles, of which the monitor keeps up to 200 a target. Memory is resident memory (RSS) after some seconds of
 cycles and the answers to `/metrics` and `/`; the peak is the most that it ever was. Growth is the slope of a line
 through the resident memory by the number of cycles, with 10 targets whose history is full. CPU is that of the
@@ -35,7 +34,6 @@ _ANSWERS, _ANSWERING_SECONDS = 40, 6.0
 _GROWING_TARGETS, _GROWING_CYCLES, _SAMPLES = 10, 1500, 60
 _PATIENCE_SECONDS = 300.0
 
-_FAKE_DOCKER = Path(__file__).resolve().parent.parent / "tests" / "fakes" / "small_world"
 _MB = 1e6
 
 
@@ -115,7 +113,7 @@ def _crowd(folder: Path, targets: int) -> _Crowd:
     interval = max(0.1, targets / _CYCLES_A_SECOND)
     options = _prepared(folder, targets, f"{round(interval * 1000)}ms", min(_MOST_KEPT, _PAST_CYCLES // targets))
     began = time.monotonic()
-    with Monitor(folder, _world(folder), *options) as monitor:
+    with Monitor(folder, SmallWorld(folder / "world"), *options) as monitor:
         while f"registry_monitor_targets {targets}.0" not in monitor.get("/metrics?name[]=registry_monitor_targets")[1]:
             time.sleep(0.01)
         ready = time.monotonic() - began
@@ -132,7 +130,7 @@ def _growth(folder: Path, cycles: int) -> Spread:
     """Given a folder, and for how many cycles to watch it, return by how many MB a full monitor grows in 1,000."""
     options = _prepared(folder, _GROWING_TARGETS, "100ms", _MOST_KEPT)
     samples = []
-    with Monitor(folder, _world(folder), *options) as monitor:
+    with Monitor(folder, SmallWorld(folder / "world"), *options) as monitor:
         warm = cycles // 3
         for number in range(_SAMPLES):
             await_cycles(monitor, warm + (cycles - warm) * number // _SAMPLES, _PATIENCE_SECONDS)
@@ -155,13 +153,7 @@ def _prepared(folder: Path, targets: int, every: str, cycles: int) -> tuple[str,
     config.write_text(text, encoding="utf-8")  # JSON is YAML
     state = folder / "state"
     write_past(state, parse_options([f"-config={config}"], {}).targets, cycles)
-    return f"-config={config}", f"-docker={_FAKE_DOCKER}", f"-state-dir={state}", LOG_OPTION
-
-
-def _world(folder: Path) -> SmallWorld:
-    world = folder / "world"
-    world.mkdir()
-    return SmallWorld({"PATH": os.environ["PATH"], "HOME": str(folder), "SMALL_WORLD": str(world)})
+    return f"-config={config}", f"-docker={DOCKER}", f"-state-dir={state}", *LOG_OPTIONS
 
 
 def _answers(monitor: Monitor, path: str) -> list[float]:

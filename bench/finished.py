@@ -10,8 +10,8 @@ from lab.daemon import LabError, await_true
 from lab.monitor import Monitor
 from lib.failure.reason import Verdict
 
-#: What a monitor whose log is read has to be given.
-LOG_OPTION = "-log-format=json"
+#: What a monitor whose log is read has to be given: of cycles that are up, only that level tells.
+LOG_OPTIONS = ("-log-format=json", "-loglevel=debug")
 
 _FIRST_WORDS = "cycle "
 

@@ -9,7 +9,6 @@ Both print their figures, and fail nothing: what is too much is for whoever read
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import statistics
 import time
@@ -21,20 +20,9 @@ from lab.engine import Engine
 from lab.monitor import Monitor
 from lab.registry import Registry
 from lab.session import Lab
+from lab.small_world import DOCKER, SmallWorld
 
-_FAKE_DOCKER = Path(__file__).resolve().parent.parent / "tests" / "fakes" / "small_world"
 _SERIES = re.compile(r"^(\w+)\{(.*)\} (\S+)$", re.MULTILINE)
-
-
-@dataclass(frozen=True, slots=True)
-class SmallWorld:
-    """What the fake docker needs: a stand-in for an engine.
-
-    Attributes:
-        env: the environment of the monitor.
-    """
-
-    env: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +79,9 @@ def run(folder: Path, engine: Engine, host: str, targets: int, minutes: float) -
 def measure_fake(lab: Lab, targets: int, minutes: float) -> None:
     """Show what so many targets take from the host, and whether each gets its turn."""
     folder = lab.folder / "small-world"
-    folder.mkdir()
-    world = SmallWorld({"PATH": os.environ["PATH"], "HOME": str(folder), "SMALL_WORLD": str(folder)})
+    world = SmallWorld(folder)
     config = write_config(folder, "registry.example", targets, "2m")
-    options = (f"-config={config}", f"-docker={_FAKE_DOCKER}", f"-state-dir={folder / 'state'}", "-loglevel=warn")
+    options = (f"-config={config}", f"-docker={DOCKER}", f"-state-dir={folder / 'state'}", "-loglevel=warn")
     started = time.monotonic()
     with Monitor(folder, world, *options) as monitor:
         answering = time.monotonic() - started

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.cycle import timed
-from bench.finished import LOG_OPTION, await_cycles
+from bench.finished import LOG_OPTIONS, await_cycles
 from bench.resources import peak_bytes
 from bench.result import Figure, Limit, Lines, Result
 from bench.site import Payload, PlainScript, Site
@@ -107,7 +107,7 @@ def _peak(site: Site, payload: Payload) -> float:
         f"-repository={site.new_repository()}",
         f"-payload-size={payload.size}",
         f"-payload-layers={payload.layers}",
-        LOG_OPTION,
+        *LOG_OPTIONS,
     )
     with Monitor(folder, site.engine, *options) as monitor:
         await_cycles(monitor, 1, _PATIENCE_SECONDS)

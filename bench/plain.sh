@@ -1,6 +1,6 @@
 #!/bin/sh
 # One cycle as a plain script has it: the docker commands of a steady cycle of the monitor, in their order, and nothing
-# that measures, judges or cleans up after a failure. tests/lab/test_bench.py compares the two.
+# that measures, judges or cleans up after a failure. tests/bench/test_bench.py compares the two.
 #
 #   sh bench/plain.sh IMAGE BYTES LAYERS FOLDER
 #

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.finished import LOG_OPTION, Finished, await_cycles, finished_cycles
+from bench.finished import LOG_OPTIONS, Finished, await_cycles, finished_cycles
 from bench.past import write_past
 from bench.result import Boxes, Figure, Result
 from bench.site import Site
@@ -37,7 +37,7 @@ def measure(site: Site, *, short: bool = False) -> Result:
     config = _write_config(folder, site.registry.host)
     state = folder / "state"
     write_past(state, parse_options([f"-config={config}"], {}).targets, _PAST_CYCLES)
-    options = (f"-config={config}", f"-state-dir={state}", "-concurrency=1", LOG_OPTION)
+    options = (f"-config={config}", f"-state-dir={state}", "-concurrency=1", *LOG_OPTIONS)
     with Monitor(folder, site.engine, *options) as monitor:
         await_cycles(monitor, 2 * BUSY, _PATIENCE_SECONDS)
         metrics = [_answer_seconds(monitor, "/metrics") * 1000 for _ in range(answers)]

@@ -24,7 +24,7 @@ class Payload:
         layers: over which they are spread.
     """
 
-    size: int = 1024 * 1024
+    size: int = 64 * 1024
     layers: int = 1
 
 

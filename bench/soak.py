@@ -35,6 +35,7 @@ from bench.soak_report import Soak, describe_machine, plot, report
 from bench.strikes import Field, Strike, Victim
 from bench.surroundings import Surroundings
 from lab.daemon import await_true
+from lab.faults.ground import Ground
 from lab.folder import processes
 from lab.monitor import Monitor
 from lab.past_cycle import Fault
@@ -43,7 +44,6 @@ from lab.snapshot import Snapshot, take_snapshot
 from lib.failure.reason import Reason, Verdict
 from lib.options import parse_options
 from lib.result import StepName
-from tests.lab.ground import Ground
 
 _SAMPLE_SECONDS = 2.0
 _MINUTE = 60.0

@@ -21,7 +21,7 @@ TIMES, SHORT_TIMES = 12, 2
 _VERSION_TIMES = 20
 
 _PROGRAM = str(Path(__file__).resolve().parent.parent / "monitor.py")
-_LISTENING, _FINISHED = "listening", "cycle finished"
+_LISTENING, _FINISHED = "watching", "cycle finished"
 
 
 def measure(site: Site, *, short: bool = False) -> Result:

@@ -18,15 +18,15 @@ from typing import Any
 
 from lab.engine import Engine
 from lab.exchange import Action, Exchange, forward
+from lab.faults import host, outside
+from lab.faults.ground import PASSWORD, REPOSITORY, USERNAME, Ground, Lane
+from lab.faults.outside import HTML, blob_get, certified, door, error, layer_put, manifest_get, manifest_put
+from lab.faults.rig import Fault, Rig
 from lab.misbehaviour import answer, calling, downloading, flipped, plain, reset_at_door, silence, torn, uploading
 from lab.network import DROP, UNREACHABLE
 from lab.proxy import Proxy
 from lab.resolver import Failing
 from lib.failure.reason import Reason
-from tests.lab import faults, host_faults
-from tests.lab.faults import HTML, blob_get, certified, door, error, layer_put, manifest_get, manifest_put
-from tests.lab.ground import PASSWORD, REPOSITORY, USERNAME, Ground, Lane
-from tests.lab.rig import Fault, Rig
 
 #: What docker is given so long to do where it tries again by itself, with pauses of 5, 10, 15, 20 and 25 s.
 _RETRYING_TIMEOUTS = {"step-timeout": "100s", "cycle-timeout": "4m"}
@@ -44,6 +44,9 @@ _WARM_SCRIPT = """[ "$1" = pull ] && "$DOCKER" "$@" >/dev/null
 exec "$DOCKER" "$@"
 """
 _IN_USE_SCRIPT = f"""[ "$1" = rmi ] && "$DOCKER" create --label={_IN_USE} "$2" /nothing >/dev/null
+exec "$DOCKER" "$@"
+"""
+_STOPPED_SCRIPT = """[ "$1" = push ] && kill -STOP $$
 exec "$DOCKER" "$@"
 """
 _STRANGE_SCRIPT = """[ "$1" = pull ] && echo "the moon is in the way" >&2 && exit 1
@@ -112,19 +115,19 @@ class Field:
         self.engine = engine
         self.engine_lock = threading.Lock()
         self.engine_strikes = (
-            Strike(Reason.DAEMON, host_faults.engine_stopped),
-            Strike(Reason.DAEMON, host_faults.engine_paused),
-            Strike(Reason.DISK_FULL, host_faults.engine_disk_full),
+            Strike(Reason.DAEMON, host.engine_stopped),
+            Strike(Reason.DAEMON, host.engine_paused),
+            Strike(Reason.DISK_FULL, host.engine_disk_full),
         )
 
         def rig(**options: Any) -> Rig:
             return Rig(stack.enter_context(Lane(ground, engine, **options)))
 
-        host = rig()
-        host.cli = host.lane.folder / "sick-docker"
+        sick = rig()
+        sick.cli = sick.lane.folder / "sick-docker"
         docker = shutil.which("docker", path=engine.env["PATH"]) or "docker"
-        host.cli.symlink_to(docker)
-        self.cli = _dispatcher(host, docker)
+        sick.cli.symlink_to(docker)
+        self.cli = _dispatcher(sick, docker)
         registry = rig(base="other")
         self.victims = [
             Victim("healthy", rig()),
@@ -135,7 +138,7 @@ class Field:
                 {"base-image": registry.lane.base, "public-base": True},
             ),
             Victim("network", rig(named=True), _network_strikes()),
-            Victim("host", host, self._host_strikes(), {"docker-config": str(_logins(host.lane))}),
+            Victim("host", sick, self._host_strikes(), {"docker-config": str(_logins(sick.lane))}),
         ]
         if retrying:
             victim = Victim("retrying", rig(), _retrying_strikes(), _RETRYING_TIMEOUTS, _RETRYING_PATIENCE_SECONDS)
@@ -149,14 +152,15 @@ class Field:
 
     def _host_strikes(self) -> tuple[Strike, ...]:
         return (
-            Strike(Reason.CLI, host_faults.cli_missing),
-            Strike(Reason.CLI, host_faults.cli(host_faults.PANIC)),
-            Strike(Reason.CLI, host_faults.cli("kill -KILL $$")),
-            Strike(Reason.BUILD, host_faults.cli(_BUILD_SCRIPT)),
-            Strike(Reason.WARM, host_faults.cli(_WARM_SCRIPT)),
+            Strike(Reason.CLI, host.cli_missing),
+            Strike(Reason.CLI, host.cli(host.PANIC)),
+            Strike(Reason.CLI, host.cli("kill -KILL $$")),
+            Strike(Reason.BUILD, host.cli(_BUILD_SCRIPT)),
+            Strike(Reason.WARM, host.cli(_WARM_SCRIPT)),
             Strike(Reason.IN_USE, self._in_use, alone=True),
+            Strike(Reason.STARVED, host.cli(_STOPPED_SCRIPT)),
             Strike(Reason.CREDENTIAL_HELPER, _logins_damaged),
-            Strike(Reason.UNCLASSIFIED, host_faults.cli(_STRANGE_SCRIPT)),
+            Strike(Reason.UNCLASSIFIED, host.cli(_STRANGE_SCRIPT)),
         )
 
     def _registry_strikes(self, lane: Lane) -> tuple[Strike, ...]:
@@ -172,19 +176,19 @@ class Field:
             Strike(Reason.QUOTA, manifest_put(answer(403, error("DENIED", "storage quota exceeded")))),
             Strike(Reason.REJECTED, manifest_put(answer(413, error("SIZE_INVALID", "too large")))),
             Strike(Reason.INTEGRITY, _once_pushed(somebodys), alone=True),
-            Strike(Reason.STALE, faults.back_in_time),
+            Strike(Reason.STALE, outside.back_in_time),
             Strike(Reason.FOREIGN, manifest_get(somebodys), alone=True),
-            Strike(Reason.UNAUTHORIZED, faults.password_changed),
+            Strike(Reason.UNAUTHORIZED, outside.password_changed),
             Strike(Reason.DENIED, manifest_get(answer(403, denied))),
-            Strike(Reason.BASE_IMAGE, faults.at_base(Proxy.refusing)),
-            Strike(Reason.BASE_IMAGE, faults.base_request(answer(404, error("MANIFEST_UNKNOWN")))),
+            Strike(Reason.BASE_IMAGE, outside.at_base(Proxy.refusing)),
+            Strike(Reason.BASE_IMAGE, outside.base_request(answer(404, error("MANIFEST_UNKNOWN")))),
         )
 
     @contextmanager
     def _in_use(self, rig: Rig) -> Iterator[None]:
         """A container uses the image that is to be removed."""
         try:
-            with host_faults.cli(_IN_USE_SCRIPT)(rig):
+            with host.cli(_IN_USE_SCRIPT)(rig):
                 yield
         finally:
             docker = self.engine.docker
@@ -195,16 +199,16 @@ class Field:
 def _network_strikes() -> tuple[Strike, ...]:
     day = timedelta(days=1)
     return (
-        Strike(Reason.DNS, faults.unresolved(Failing.NO_SUCH_HOST)),
-        Strike(Reason.REFUSED, faults.refused),
-        Strike(Reason.UNREACHABLE, faults.filtered(UNREACHABLE)),
+        Strike(Reason.DNS, outside.unresolved(Failing.NO_SUCH_HOST)),
+        Strike(Reason.REFUSED, outside.refused),
+        Strike(Reason.UNREACHABLE, outside.filtered(UNREACHABLE)),
         Strike(Reason.RESET, door(reset_at_door)),
         Strike(Reason.TLS, certified(stranger=True)),
         Strike(Reason.TLS, certified(starts=-2 * day, ends=-day)),
         Strike(Reason.TLS, door(plain)),
-        Strike(Reason.PROXY, faults.request(answer(407))),
+        Strike(Reason.PROXY, outside.request(answer(407))),
         Strike(Reason.TIMEOUT, layer_put(silence)),
-        Strike(Reason.TIMEOUT, faults.filtered(DROP)),
+        Strike(Reason.TIMEOUT, outside.filtered(DROP)),
     )
 
 
@@ -265,15 +269,15 @@ def _replace(file: Path, text: str) -> None:
     unfinished.rename(file)
 
 
-def _dispatcher(host: Rig, docker: str) -> Path:
+def _dispatcher(rig: Rig, docker: str) -> Path:
     """Given the rig whose CLI is struck, and the real one, return a new CLI that is the first for that rig's registry.
 
     It goes by the name of the registry in the arguments: commands that name an image by its ID get the real one. What
     is struck is run by its own name, and not by the link's, which may lead elsewhere when the shell comes to read it.
     """
-    file = host.lane.folder / "docker"
-    first = f'exec "$(readlink --canonicalize-missing {host.cli})" "$@"'
-    text = f'#!/bin/sh\ncase "$*" in *{host.lane.host}*) {first} ;; esac\nexec {docker} "$@"\n'
+    file = rig.lane.folder / "docker"
+    first = f'exec "$(readlink --canonicalize-missing {rig.cli})" "$@"'
+    text = f'#!/bin/sh\ncase "$*" in *{rig.lane.host}*) {first} ;; esac\nexec {docker} "$@"\n'
     file.write_text(text, encoding="ascii")
     file.chmod(0o700)
     return file

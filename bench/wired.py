@@ -9,18 +9,17 @@ from typing import Self
 
 from bench.site import Payload, Site
 from lab.daemon import LabError
-from lib import __version__
 from lib.command import Command, Completed, Runner, ShRunner
-from lib.cycle.cycles import Cycles
-from lib.cycle.steps import Observers
-from lib.cycle_log import CycleLog
+from lib.cycle.host import Host
 from lib.docker.environment import docker_environment, user_plugins
 from lib.failure.reason import Verdict
 from lib.health import Health
 from lib.history import History
 from lib.instance import Instance
-from lib.metrics import Metrics
+from lib.metrics import Totals
 from lib.options import parse_options
+from lib.watch import Watch
+from lib.watch.log import CycleLog
 
 
 class Wired:
@@ -35,30 +34,23 @@ class Wired:
             f"-payload-layers={payload.layers}",
         )
         options = parse_options(argv, {})
-        (self._target,) = options.targets
         self._instance = Instance(site.new_folder())
-        self._history = History(self._instance.name)
-        self._history.replace(options.targets)
-        health = Health(lambda: None, lambda: ())
-        self._metrics = Metrics(__version__, lambda: not health.faults)
-        self._metrics.replace(options.targets)
-        self._log = CycleLog()
-        self._cycles = Cycles(
+        history = History(self._instance.name)
+        host = Host(
             program=options.docker,
             runner=runner,
             env=docker_environment(site.engine.env, options.docker, runner),
             instance=self._instance,
-            memory=self._history,
-            observer=Observers(self._metrics, health),
+            history=history,
             plugins=user_plugins(site.engine.env),
         )
+        health = Health(host.ask, tuple)
+        watch = Watch(host.runner_for, history, lambda record: (Totals(), health, CycleLog(record)))
+        (self._watched,) = watch.replace(options.targets)
 
     def __call__(self) -> None:
         """Run a cycle, and keep, count and log it. Raise LabError where it is not up."""
-        cycle = self._cycles(self._target)
-        self._history.record(cycle)
-        self._metrics.observe(self._target, cycle, 0.0)
-        self._log.log(cycle)
+        cycle = self._watched.take_turn(lag=0.0)
         if cycle.verdict is not Verdict.UP:
             raise LabError(f"a cycle was {cycle.verdict}: {cycle.to_dict()}")
 

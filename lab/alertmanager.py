@@ -78,7 +78,6 @@ class Receiver(LocalServer):
         self._told: list[Told] = []
         self._lock = threading.Lock()
         super().__init__()
-        self.url = f"http://127.0.0.1:{self.address[1]}"
 
     @property
     def told(self) -> list[Told]:

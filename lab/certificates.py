@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
-import threading
+import base64
+import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
-_CONFIGURATION = """
-[ca]
-default_ca = lab
-[lab]
-database = {folder}/index.txt
-new_certs_dir = {folder}
-rand_serial = yes
-default_md = sha256
-policy = any
-unique_subject = no
-[any]
-commonName = supplied
-[req]
-distinguished_name = any_name
-[any_name]
-[authority]
-basicConstraints = critical,CA:true
-keyUsage = critical,keyCertSign,cRLSign
-subjectKeyIdentifier = hash
-"""
+import trustme
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 
 class Authority:
@@ -38,20 +23,12 @@ class Authority:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Given a folder to make, make the authority in it. Raise OSError or CalledProcessError."""
+        """Given a folder to make, make the authority in it. Raise OSError."""
         folder.mkdir(parents=True)
         self._folder = folder
-        self._configuration = folder / "openssl.cnf"
-        self._configuration.write_text(_CONFIGURATION.format(folder=folder))
-        (folder / "index.txt").touch()
+        self._authority = trustme.CA(organization_name=folder.name)
         self.certificate = folder / "ca.crt"
-        self._key = folder / "ca.key"
-        self._issuing = threading.Lock()  # `openssl ca` keeps a database, one process at a time
-        _openssl(
-            *("req", "-x509", "-config", self._configuration, "-extensions", "authority", "-days", "2"),
-            *("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc", "-subj", f"/CN={folder.name}"),
-            *("-keyout", self._key, "-out", self.certificate),
-        )
+        self._authority.cert_pem.write_to_path(self.certificate)
 
     def issue(
         self,
@@ -65,55 +42,35 @@ class Authority:
         file with it and its key.
         """
         now = datetime.now(UTC)
-        stem = self._folder / uuid4().hex
-        request, key, certificate, extensions = (stem.with_suffix(s) for s in (".csr", ".key", ".crt", ".ext"))
-        kind = "IP" if name.replace(".", "").isdigit() or ":" in name else "DNS"
-        extensions.write_text(f"subjectAltName={kind}:{name}\nextendedKeyUsage=serverAuth,clientAuth\n")
-        _openssl(
-            *("req", "-config", self._configuration, "-subj", f"/CN={name}", "-keyout", key, "-out", request),
-            *("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc"),
-        )
-        with self._issuing:
-            _openssl(
-                *("ca", "-batch", "-notext", "-config", self._configuration, "-extfile", extensions),
-                *("-cert", self.certificate, "-keyfile", self._key, "-in", request, "-out", certificate),
-                *("-startdate", _openssl_time(now + starts), "-enddate", _openssl_time(now + ends)),
-            )
-        both = stem.with_suffix(".pem")
-        both.write_text(certificate.read_text() + key.read_text())
+        issued = self._authority.issue_cert(name, common_name=name, not_before=now + starts, not_after=now + ends)
+        both = self._folder / f"{uuid4().hex}.pem"
+        both.write_bytes(issued.cert_chain_pems[0].bytes() + issued.private_key_pem.bytes())
         return both
 
 
 class Signer:
-    """A key that signs, with its own certificate: what a token server and its registry share.
+    """A key that signs, with its certificate: what a token server and its registry share.
 
     Attributes:
-        certificate: the certificate, as a file.
+        certificate: that of the authority that issued the key's, as a file: what the registry has to trust.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Given a folder to make, make the key in it. Raise OSError or CalledProcessError."""
+        """Given a folder to make, make the key in it. Raise OSError."""
         folder.mkdir(parents=True)
+        authority = trustme.CA()
+        issued = authority.issue_cert("tokens.invalid", key_type=trustme.KeyType.RSA)
+        key = load_pem_private_key(issued.private_key_pem.bytes(), password=None)
+        assert isinstance(key, RSAPrivateKey)
+        self._key = key
+        self._chain = ssl.PEM_cert_to_DER_cert(issued.cert_chain_pems[0].bytes().decode())
         self.certificate = folder / "signer.crt"
-        self._key = folder / "signer.key"
-        _openssl(
-            *("req", "-x509", "-newkey", "rsa:2048", "-noenc", "-days", "2", "-subj", "/CN=lab token server"),
-            *("-keyout", self._key, "-out", self.certificate),
-        )
+        authority.cert_pem.write_to_path(self.certificate)
 
     def sign(self, message: bytes) -> bytes:
         """Given a message, return its signature (RSASSA-PKCS1-v1_5 with SHA-256)."""
-        return _openssl("dgst", "-sha256", "-sign", self._key, stdin=message)
+        return self._key.sign(message, PKCS1v15(), hashes.SHA256())
 
     def chain(self) -> str:
         """Return the certificate as base64 of DER, as the header of a token names it."""
-        lines = self.certificate.read_text().splitlines()
-        return "".join(line for line in lines if not line.startswith("-----"))
-
-
-def _openssl_time(moment: datetime) -> str:
-    return moment.strftime("%y%m%d%H%M%SZ")
-
-
-def _openssl(*arguments: str | Path, stdin: bytes = b"") -> bytes:
-    return subprocess.run(("openssl", *arguments), input=stdin, check=True, capture_output=True).stdout
+        return base64.b64encode(self._chain).decode()

@@ -31,6 +31,7 @@ class CredentialHelper:
         self._store = folder / "logins.json"
         self._asked = folder / "asked"
         self._lock = folder / "locked"
+        self._broken = folder / "broken"
 
     @classmethod
     def make(cls, folder: Path) -> Self:
@@ -61,6 +62,15 @@ class CredentialHelper:
         """Have it refuse every answer from now on, as a keychain does that nobody has unlocked."""
         self._lock.touch()
 
+    def break_down(self) -> None:
+        """Have it print each answer from now on, and fail all the same."""
+        self._broken.touch()
+
+    @property
+    def exit_code(self) -> int:
+        """What it exits with after an answer."""
+        return 1 if self._broken.exists() else 0
+
     def answer(self, verb: str, said: str) -> str:
         """Given docker's verb and what it said, return the answer. Raise LookupError, with the words, for none."""
         with self._asked.open("a") as asked:
@@ -88,8 +98,10 @@ class CredentialHelper:
 
 
 if __name__ == "__main__":
+    helper = CredentialHelper(Path(sys.argv[1]))
     try:
-        print(CredentialHelper(Path(sys.argv[1])).answer(sys.argv[2], sys.stdin.read().strip()))
+        print(helper.answer(sys.argv[2], sys.stdin.read().strip()))
+        sys.exit(helper.exit_code)
     except LookupError as error:
         print(*error.args)  # docker reads the words on standard output
         sys.exit(1)

@@ -25,7 +25,10 @@ class Engine(Daemon):
         folder: where everything of it is.
         host: the value of DOCKER_HOST.
         data: dockerd's own folder, with its images.
+        containerd: the socket of the containerd that it starts.
         programs: what is first on the PATH of its clients: a `docker` put there is the CLI that they use.
+        options: further options for dockerd; can be changed.
+        run_by: what its clients' command lines begin with: empty, but if they are not run by root.
         env: the environment for a docker CLI, or a monitor, that shall work with it. It names a Docker configuration
             folder of the engine's own, so that nobody's `~/.docker` is read or written.
     """
@@ -46,9 +49,11 @@ class Engine(Daemon):
         self.folder = folder
         self.data = folder / "data"
         self._run = folder / "exec"
+        self.containerd = self._run / "containerd" / "containerd.sock"
+        self.run_by: tuple[str, ...] = ()
         self._socket = folder / "docker.sock"
         self._dockerd = tuple(dockerd)
-        self._options = tuple(options)
+        self.options = tuple(options)
         self._settings = dict(settings or {})
         if len(str(self._socket)) > _LARGEST_SOCKET_PATH:
             raise LabError(f"{self._socket}: too long for a socket")
@@ -69,7 +74,7 @@ class Engine(Daemon):
             f"--config-file={self._configuration()}",
             "--bridge=none",
             "--iptables=false",
-            *self._options,
+            *self.options,
         )
         log = self.folder / "dockerd.log"
         # Marked apart from the clients, so that `kill` meets the engine's own processes only.
@@ -97,19 +102,14 @@ class Engine(Daemon):
         Raise LabError, with what it printed, where it fails, unless `check` is false; subprocess.TimeoutExpired where
         it takes longer than `seconds`.
         """
-        done = subprocess.run(
-            ["docker", *arguments], env=self.env, input=stdin, capture_output=True, check=False, timeout=seconds
-        )
-        stdout, stderr = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
-        if check and done.returncode:
-            raise LabError(f"docker {' '.join(arguments)} exited with {done.returncode}: {(stderr or stdout).strip()}")
-        return subprocess.CompletedProcess(done.args, done.returncode, stdout, stderr)
+        return run_docker((*self.run_by, "docker", *arguments), self.env, stdin, check=check, seconds=seconds)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
-        remove(self.folder)
+        with self._held:
+            self.stop()
+            remove(self.folder)
 
     def _configuration(self) -> Path:
         # Without one of its own, dockerd would read the machine's /etc/docker/daemon.json.
@@ -117,3 +117,15 @@ class Engine(Daemon):
         if not file.exists():
             file.write_text(json.dumps(self._settings))
         return file
+
+
+def run_docker(
+    argv: Sequence[str], env: Mapping[str, str], stdin: bytes, *, check: bool, seconds: float
+) -> subprocess.CompletedProcess[str]:
+    """Given a docker command line, its environment and its input, run it, as `Engine.docker()` says."""
+    done = subprocess.run(argv, env=env, input=stdin, capture_output=True, check=False, timeout=seconds)
+    stdout, stderr = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+    if check and done.returncode:
+        command = " ".join(argv[argv.index("docker") :])
+        raise LabError(f"{command} exited with {done.returncode}: {(stderr or stdout).strip()}")
+    return subprocess.CompletedProcess(done.args, done.returncode, stdout, stderr)

@@ -9,13 +9,13 @@ import json
 import os
 import shlex
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from lab.daemon import LabError
-from lab.engine import Engine
+from lab.engine import Engine, run_docker
 from lab.environment import lab_environment
 from lab.folder import remove
 from lab.mounts import with_mounts
@@ -23,6 +23,11 @@ from lab.root import make_root
 
 #: What another Debian needs to be an engine of its own.
 PACKAGES = ("docker.io", "docker-cli", "docker-buildx", "podman", "iptables", "ca-certificates")
+
+#: The Debians whose engines are met, besides this machine's own, and what else is needed of the newest: to be reached
+#: over ssh, and to be an engine without root.
+OLDER, NEWEST = "trixie", "forky"
+_FURTHER = {NEWEST: ("openssh-server", "iproute2", "rootlesskit", "slirp4netns", "uidmap")}
 
 #: The configuration with which Docker keeps its images in containerd.
 CONTAINERD_STORE = {"features": {"containerd-snapshotter": True}}
@@ -41,7 +46,10 @@ mount --bind "$root" "$root"  # docker asks that the root is a mount
 for place in proc sys dev; do mount --rbind "/$place" "$root/$place"; done
 mkdir -p "$root$folder"
 mount --bind "$folder" "$root$folder"
-exec chroot "$root" "$@"
+cd "$root"
+pivot_root . .  # and not chroot, in which the kernel lets nobody make a user namespace
+umount --lazy .
+exec "$@"
 """
 
 
@@ -50,8 +58,21 @@ def make_debian(folder: Path, suite: str) -> Path:
 
     Return the folder. Raise LabError where it can't be made.
     """
-    make_root(folder, suite, *PACKAGES)
+    make_root(folder, suite, *PACKAGES, *_FURTHER.get(suite, ()))
     return folder
+
+
+class Debians:
+    """Other Debians with their engines, each made when it is first asked for, once in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Given a folder that is there, to make them in."""
+        self._folder = folder
+
+    def root(self, suite: str) -> Path:
+        """Given the name of a Debian, return its root. Raise LabError if it can't be made."""
+        root = self._folder / suite
+        return root if root.exists() else make_debian(root, suite)
 
 
 def in_root(root: Path, folder: Path, argv: Sequence[str]) -> tuple[str, ...]:
@@ -64,25 +85,35 @@ def in_root(root: Path, folder: Path, argv: Sequence[str]) -> tuple[str, ...]:
 
 
 class DebianDocker(Engine):
-    """The dockerd of another Debian, and its CLI with buildx. A context manager, as any `Engine`."""
+    """The dockerd of another Debian, and its CLI with buildx. A context manager, as any `Engine`.
 
-    def __init__(self, root: Path, folder: Path, *, containerd_store: bool) -> None:
-        """Given a root that `make_debian` made, its folder, which must not exist, and in which of its two stores it
-        keeps its images, prepare an engine.
+    Attributes:
+        root: the root of that Debian.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        folder: Path,
+        *,
+        containerd_store: bool = False,
+        settings: Mapping[str, object] | None = None,
+        dockerd: Sequence[str] = ("dockerd",),
+    ) -> None:
+        """Given a root that `make_debian` made, its folder, which must not exist, in which of its two stores it keeps
+        its images, what else stands in its daemon.json, and how it is started there, prepare an engine.
         """
-        settings = CONTAINERD_STORE if containerd_store else {}
-        super().__init__(folder, dockerd=in_root(root, folder, ["dockerd"]), settings=settings)
-        self._root = root
+        stored = CONTAINERD_STORE if containerd_store else {}
+        super().__init__(folder, dockerd=in_root(root, folder, dockerd), settings={**stored, **(settings or {})})
+        self.root = root
 
-    def start(self) -> None:
-        """Start it, and wait until it answers. Raise LabError, with its last words, where it does not."""
+    def prepare(self, held: ExitStack) -> None:
+        """Put its CLI, and that one's buildx, where its clients find them."""
+        super().prepare(held)
         plugins = self.folder / "config" / "cli-plugins"
         for place, program in ((self.programs, _CLI), (plugins, _BUILDX)):
-            place.mkdir(parents=True, exist_ok=True)
-            link = place / program.name
-            link.unlink(missing_ok=True)
-            link.symlink_to(self._root / program)
-        super().start()
+            place.mkdir(parents=True)
+            (place / program.name).symlink_to(self.root / program)
 
 
 class Podman:
@@ -92,6 +123,7 @@ class Podman:
         folder: where everything of it is.
         data: its own folder, with its images.
         programs: what is first on the PATH of its clients; `docker` there is podman.
+        run_by: what its clients' command lines begin with: empty, but if they are not run by root.
         env: the environment for a docker CLI, or a monitor, that shall work with it.
     """
 
@@ -100,6 +132,7 @@ class Podman:
         self.folder = folder
         self.data = folder / "data"
         self.programs = folder / "programs"
+        self.run_by: tuple[str, ...] = ()
         self._root = root
         self.env = lab_environment(folder) | {
             "CONTAINERS_REGISTRIES_CONF": str(folder / "registries.conf"),
@@ -141,15 +174,5 @@ class Podman:
 
         Raise LabError, with what it printed, where it fails, unless `check` is false.
         """
-        done = subprocess.run(
-            ["docker", *arguments],
-            env=self.env,
-            input=stdin,
-            capture_output=True,
-            check=False,
-            timeout=_COMMAND_SECONDS,
-        )
-        stdout, stderr = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
-        if check and done.returncode:
-            raise LabError(f"docker {' '.join(arguments)} exited with {done.returncode}: {(stderr or stdout).strip()}")
-        return subprocess.CompletedProcess(done.args, done.returncode, stdout, stderr)
+        argv = (*self.run_by, "docker", *arguments)
+        return run_docker(argv, self.env, stdin, check=check, seconds=_COMMAND_SECONDS)

@@ -18,6 +18,8 @@ _PREFIXES = (
     "UNDER_DOCKER",
     "STATE_DIRECTORY",
     "NOTIFY_",
+    "COLUMNS",
+    "LINES",
 )
 
 
@@ -25,7 +27,7 @@ def lab_environment(folder: Path) -> dict[str, str]:
     """Given a folder of the lab, return the environment for the programs that belong to it, marked with it.
 
     Left out are the caller's settings of Docker, of the monitor, of the registry (which takes every `REGISTRY_…` for
-    its own), and proxies.
+    its own), proxies, and the size that a terminal is said to have, as tox does.
     """
     env = {
         name: value

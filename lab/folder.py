@@ -60,11 +60,12 @@ def remove_dead() -> None:
 def remove(folder: Path) -> None:
     """Given a lab's folder, or one in it, end the processes that carry its mark, and remove its mounts and itself.
 
-    Raise LabError where something is left mounted, for then nothing may be deleted.
+    It may be gone already. Raise LabError where something is left mounted, for then nothing may be deleted.
     """
     end_processes(folder)
     unmount(folder)
-    shutil.rmtree(folder)
+    if folder.exists():
+        shutil.rmtree(folder)
 
 
 def unmount(folder: Path) -> None:

@@ -14,6 +14,7 @@ class LocalServer(Closing):
 
     Attributes:
         address: where it listens.
+        url: the same as a URL, without a path.
     """
 
     def __init__(self) -> None:
@@ -21,6 +22,7 @@ class LocalServer(Closing):
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self.handler())
         self._server.daemon_threads = True
         self.address: tuple[str, int] = ("127.0.0.1", self._server.server_port)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         self._thread.start()
 

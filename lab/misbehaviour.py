@@ -20,9 +20,15 @@ from lab.exchange import Action, Body, Broken, Exchange, Headers, await_gone, br
 Door = Callable[[socket.socket], socket.socket]
 Change = Callable[[Exchange, Body], Body]
 
+#: What TLS begins with: a record of its handshake.
+_GREETING = b"\x16"
+
 
 def plain(connection: socket.socket) -> socket.socket:
-    """HTTP without TLS."""
+    """HTTP without TLS, which it says to a client that tries TLS first, as containerd does on loopback."""
+    if connection.recv(1, socket.MSG_PEEK) == _GREETING:
+        connection.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")
+        raise Broken
     return connection
 
 

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
-from lab.daemon import Daemon, LabError, Program
+from lab.daemon import Daemon, LabError, Program, await_true
 from lab.engine import Engine
 from lab.port import Port
 
-_PROGRAM = (sys.executable, str(Path(__file__).resolve().parent.parent / "monitor.py"))
+#: What its command begins with.
+PROGRAM = (sys.executable, str(Path(__file__).resolve().parent.parent / "monitor.py"))
+#: Options with which not much time passes between two cycles.
+QUICK = ("-run-test-every=500ms", "-retry-every=500ms", "-payload-size=64KiB")
+#: A proxy that there is none: for a monitor of registries that have names which are others' outside of the lab.
+NO_WAY = "http://127.0.0.1:9"
+#: How long what comes soon may take, in seconds; on a busy machine, too.
+SOON = 30.0
+
 _ANSWER_SECONDS = 10.0
-
-
-def run_monitor(engine: Engine, *options: str) -> int:
-    """Given an engine and the monitor's options, run it to its end, its output shown. Return its exit code."""
-    return subprocess.run([*_PROGRAM, *options], env=engine.env, check=False).returncode
+_SUCCESSES = re.compile(r"^monitor_success (\S+)$", re.MULTILINE)
 
 
 class Surroundings(Protocol):
@@ -31,6 +36,34 @@ class Surroundings(Protocol):
     @property
     def env(self) -> Mapping[str, str]:
         """The environment that leads to the docker CLI and its engine."""
+
+
+def run_monitor(engine: Engine, *options: str) -> int:
+    """Given an engine and the monitor's options, run it to its end, its output shown. Return its exit code."""
+    return subprocess.run([*PROGRAM, *options], env=engine.env, check=False).returncode
+
+
+def once(
+    engine: Surroundings, *options: str, env: Mapping[str, str] | None = None
+) -> tuple[int, list[dict[str, Any]], str]:
+    """Run the monitor once over all its targets.
+
+    Given an engine, the monitor's options, and what its environment is to have besides, return the exit code, the
+    cycles in the shape of `-output=json`, and what it wrote to standard error.
+    """
+    done = subprocess.run(
+        [*PROGRAM, "-once", "-output=json", *options],
+        env={**engine.env, **(env or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, json.loads(done.stdout)["cycles"] if done.stdout else [], done.stderr
+
+
+def failed(cycle: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Given a cycle as `once` returns it, return the step, the reason and the scope of its failure."""
+    return cycle["step"], cycle["reason"], cycle["scope"]
 
 
 class Monitor(Daemon):
@@ -43,9 +76,12 @@ class Monitor(Daemon):
 
     url: str
 
-    def __init__(self, folder: Path, engine: Surroundings, *options: str) -> None:
-        """Given its folder, which must exist, the engine that it uses, and its options but for `listen`, prepare it."""
+    def __init__(self, folder: Path, engine: Surroundings, *options: str, run_by: Sequence[str] = ()) -> None:
+        """Given its folder, which must exist, the engine that it uses, its options but for `listen`, and what its
+        command line begins with if it is not to be run by root, prepare it.
+        """
         super().__init__()
+        self._run_by = run_by
         self.log = folder / "monitor.log"
         self._engine = engine
         self._options = options
@@ -57,7 +93,7 @@ class Monitor(Daemon):
 
     def program(self) -> Program:
         """Return the monitor's command."""
-        argv = (*_PROGRAM, f"-listen={self._address}", *self._options)
+        argv = (*self._run_by, *PROGRAM, f"-listen={self._address}", *self._options)
         return Program(argv, self._engine.env, log=self.log, output=self.log)
 
     def answers(self) -> bool:
@@ -89,3 +125,20 @@ class Monitor(Daemon):
         except (ValueError, LookupError):
             raise LabError(f"/status answered {code}: {text}") from None
         return code, target["verdict"], (target["last_cycle"] or {}).get("reason")
+
+    def troubles(self) -> list[dict[str, Any]]:
+        """Return what its log, as JSON, has of level warn and error; but for that it tests more often than it can."""
+        events = map(json.loads, self.log.read_text().splitlines())
+        troubles = (event for event in events if event["level"] in {"warn", "error"})
+        return [event for event in troubles if "can't keep up" not in event["msg"]]
+
+    def await_status(self, code: int) -> None:
+        """Given an HTTP status, wait until /status has it. Raise LabError where that takes too long, and OSError."""
+        await_true(lambda: self.get("/status")[0] == code, SOON, f"/status to be {code}")
+
+    def successes(self) -> float:
+        """Return how many cycles of all targets were up. Raise OSError, or LabError where the metrics tell nothing."""
+        found = _SUCCESSES.search(self.get("/metrics")[1])
+        if found is None:
+            raise LabError("/metrics has no monitor_success")
+        return float(found[1])

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from lib.failure.reason import Reason, Verdict
-from lib.result import Cycle, Outcome, Step, StepName
+from lib.failure import Failure, Reason
+from lib.result import PHASES, Cycle, Outcome, Step, StepName
 from lib.target import Target
 
 #: About what the steps of a cycle take at a registry across the internet, in seconds.
@@ -19,6 +19,14 @@ USUAL_SECONDS: Mapping[StepName, float] = {
     StepName.PUSH: 1.6,
     StepName.RMI: 0.06,
     StepName.PULL_BACK: 0.9,
+}
+
+
+#: About which share of a step each of its phases takes.
+_SHARES: Mapping[StepName, tuple[float, float, float]] = {
+    StepName.PULL: (0.35, 0.25, 0.4),
+    StepName.PUSH: (0.1, 0.75, 0.15),
+    StepName.PULL_BACK: (0.3, 0.3, 0.4),
 }
 
 
@@ -48,9 +56,7 @@ def failed_step(target: Target, chance: random.Random, fault: Fault) -> Step:
         fault.step,
         Outcome.FAILED,
         fault.seconds * chance.uniform(0.98, 1.02),
-        fault.reason,
-        fault.reason.scope,
-        words[-1],
+        Failure(fault.reason, words[-1]),
         fault.retries,
         words,
     )
@@ -67,18 +73,22 @@ def past_cycle(target: Target, at: float, chance: random.Random, failed: Step | 
             break
         if name is StepName.LOGIN and target.credentials is None:
             continue
-        steps.append(Step(name, Outcome.OK, seconds * chance.lognormvariate(0, 0.25)))
+        steps.append(_step(name, [seconds * share for share in _SHARES.get(name, (1.0,))], chance))
     digest = f"sha256:{chance.getrandbits(256):064x}" if failed is None else None
     return Cycle(
         target=target.name,
-        registry=target.registry,
         repository=target.reference.repository,
         tag=target.reference.tag or "latest",
         started=datetime.fromtimestamp(at, UTC),
         seconds=sum(step.seconds for step in steps),
-        verdict=Verdict.UP if failed is None or failed.scope is None else failed.scope.verdict,
         steps=tuple(steps),
         pushed_digest=digest,
         pulled_digest=digest,
         payload_bytes=target.payload_bytes,
     )
+
+
+def _step(name: StepName, usual_seconds: Sequence[float], chance: random.Random) -> Step:
+    """Given a step's name, what its phases usually take, and what makes a difference, return one that went well."""
+    took = [seconds * chance.lognormvariate(0, 0.25) for seconds in usual_seconds]
+    return Step(name, Outcome.OK, sum(took), spent=(took[0], took[1], took[2]) if name in PHASES else None)

@@ -64,6 +64,23 @@ class Watcher(Daemon):
                 return answer.code, answer.read().decode()
 
 
+class NodeExporter(Watcher):
+    """A node_exporter that serves the files of a folder, and nothing else."""
+
+    def __init__(self, folder: Path, files: Path) -> None:
+        """Given its own folder, and that of the files, prepare it."""
+        collector = "--collector.textfile"
+        argv = ("prometheus-node-exporter", "--collector.disable-defaults", collector, f"{collector}.directory={files}")
+        super().__init__(folder, argv)
+
+    def answers(self) -> bool:
+        """Return whether it serves metrics."""
+        try:
+            return self.get("/metrics")[0] == 200  # noqa: PLR2004  OK
+        except OSError:
+            return False
+
+
 @dataclass(frozen=True, slots=True)
 class Series:
     """What a query gives of one series.

@@ -122,7 +122,8 @@ class Registry(Daemon):
         """Given passwords by user, let these in from now on, and no others."""
         lines = [
             subprocess.run(
-                ["htpasswd", "-niB", user],
+                # As little work as can be: the registry does it again at each request, dozens in a cycle.
+                ["htpasswd", "-niBC4", user],
                 env=lab_environment(self.folder),
                 input=password,
                 capture_output=True,
@@ -157,6 +158,11 @@ class Registry(Daemon):
     def delete_tag(self, repository: str, tag: str) -> None:
         """Given a repository's path and a tag, let the registry forget the tag."""
         shutil.rmtree(self._contents / "repositories" / repository / "_manifests" / "tags" / tag)
+
+    def collect_garbage(self, *options: str) -> None:
+        """Given options, have its own command remove what nothing needs. Nothing may be pushed meanwhile."""
+        argv = ["docker-registry", "garbage-collect", *options, str(self.folder / "config.json")]
+        subprocess.run(argv, env=lab_environment(self.folder) | self._settings, capture_output=True, check=True)
 
     def wipe(self) -> None:
         """Let the registry forget all that was ever pushed."""

@@ -1,31 +1,53 @@
-"""A root: the file system of a small Debian, made by debootstrap, with this machine's ways to packages in it."""
+"""A root: the file system of a small Debian, made by debootstrap, with this machine's ways to packages in it.
+
+What debootstrap made is kept for a week, as an archive outside any clone: a test run needs three of them, and it takes
+most of a minute to make one.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 
 from lab.daemon import LabError
 
+#: Where archives of roots are kept. Root's own: what is in them is run as root.
+CACHE = Path("/var/cache/registry-monitor-lab")
+
+_FRESH_SECONDS = 7 * 24 * 3600.0
 _WORDS = 2000
+#: By which debootstrap makes any Debian of today, one that is newer than debootstrap itself too.
+_SCRIPT = "sid"
 #: pip's settings that also hold elsewhere; the others name files of this machine.
 _PIP_SETTINGS = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "default-timeout")
 
 
-def make_root(folder: Path, suite: str, *packages: str) -> None:
+def make_root(folder: Path, suite: str, *packages: str, cache: Path = CACHE) -> None:
     """Given a folder that does not exist, a Debian's name, and further packages, make that Debian in the folder.
 
-    Its apt and pip get packages as this machine's do. Raise LabError, with debootstrap's last words, where it fails.
+    Its apt and pip get packages as this machine's do. Given another cache than the usual one, archives are kept there.
+    Raise LabError, with debootstrap's last words, where it fails; OSError or CalledProcessError.
     """
-    chosen = [f"--include={','.join(packages)}"] if packages else []
-    argv = ["debootstrap", "--variant=minbase", *chosen, suite, str(folder), *_mirror()]
-    made = subprocess.run(argv, capture_output=True, text=True, check=False)
-    if made.returncode:
-        raise LabError(f"debootstrap can't make Debian {suite}:\n{made.stdout[-_WORDS:]}")
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    archive = cache / f"{suite}-{sha256(' '.join(sorted(packages)).encode()).hexdigest()[:16]}.tar"
+    # Whoever else wants the same root waits for it.
+    with archive.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if _is_fresh(archive):
+            folder.mkdir()
+            _tar("--extract", "--file", str(archive), "--directory", str(folder))
+        else:
+            _bootstrap(folder, suite, packages)
+            unfinished = archive.with_suffix(".unfinished")
+            _tar("--create", "--file", str(unfinished), "--directory", str(folder), "--one-file-system", ".")
+            unfinished.rename(archive)
     (folder / "etc/apt/apt.conf.d/99machine").write_text(_output("apt-config", "dump", "Acquire"))
     # A file of its own: the package ca-certificates writes the usual one anew.
     shutil.copy("/etc/ssl/certs/ca-certificates.crt", folder / "etc/machine.crt")
@@ -33,11 +55,31 @@ def make_root(folder: Path, suite: str, *packages: str) -> None:
     (folder / "etc/pip.conf").write_text("".join(f"{line}\n" for line in pip))
 
 
-def _mirror() -> list[str]:
-    """Return the archive that this machine's own Debian comes from; none where it is no Debian, for the usual one."""
+def _is_fresh(archive: Path) -> bool:
+    return archive.exists() and time.time() - archive.stat().st_mtime < _FRESH_SECONDS
+
+
+def _tar(*arguments: str) -> None:
+    """Given tar's arguments, run it; owners are kept by their numbers, and file capabilities with the rest."""
+    subprocess.run(["tar", "--numeric-owner", "--xattrs", "--xattrs-include=*", *arguments], check=True)
+
+
+def _bootstrap(folder: Path, suite: str, packages: Sequence[str]) -> None:
+    chosen = [f"--include={','.join(packages)}"] if packages else []
+    argv = ["debootstrap", "--variant=minbase", *chosen, suite, str(folder), _mirror(), _SCRIPT]
+    made = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if made.returncode:
+        raise LabError(f"debootstrap can't make Debian {suite}:\n{made.stdout[-_WORDS:]}")
+    # A third of it all, and in its programs already.
+    for package in (folder / "var/cache/apt/archives").glob("*.deb"):
+        package.unlink()
+
+
+def _mirror() -> str:
+    """Return the archive that this machine's own Debian comes from; empty if it is not a Debian, for the usual one."""
     targets = _output("apt-get", "indextargets", "--format=$(CODENAME) $(REPO_URI)", "Origin: Debian").splitlines()
     codenames = dict(target.split(" ", 1) for target in targets)
-    return [uri for codename, uri in codenames.items() if codename.isalpha()][:1]
+    return next((uri for codename, uri in codenames.items() if codename.isalpha()), "")
 
 
 def _pip() -> Iterator[str]:

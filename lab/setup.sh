@@ -36,16 +36,19 @@ missing_packages() {
     has htpasswd || echo apache2-utils
     has iptables || echo iptables
     has ip || echo iproute2
-    has openssl || echo openssl
     [ -n "$python" ] || echo python3-venv
     [ "$for" = tests ] || return 0
+    has openssl || echo openssl
     has debootstrap || echo debootstrap
     has systemd-nspawn || echo systemd-container
     has prometheus && has promtool || echo prometheus
     { has prometheus-alertmanager && has amtool; } || echo prometheus-alertmanager
+    has prometheus-node-exporter || echo prometheus-node-exporter
     has chromium || echo chromium
     has chromedriver || echo chromium-driver
     has podman || echo podman
+    has newuidmap || echo uidmap
+    has ssh || echo openssh-client
 }
 
 # Prints what is missing, in words that hold on every system.
@@ -56,19 +59,22 @@ missing_programs() {
     has htpasswd || echo 'htpasswd (of the Apache HTTP server)'
     has iptables || echo 'iptables'
     has ip || echo 'ip (iproute2)'
-    has openssl || echo 'openssl (3 or later)'
     has flock || echo 'flock (util-linux)'
     [ -n "$python" ] || echo 'python3 (3.11 or later, with venv and pip)'
     [ "$for" = tests ] || return 0
+    has openssl || echo 'openssl (3 or later)'
     has debootstrap || echo debootstrap
     has systemd-nspawn || echo 'systemd-nspawn (systemd-container)'
     has prometheus || echo prometheus
     has promtool || echo 'promtool (of Prometheus)'
     has prometheus-alertmanager || echo 'prometheus-alertmanager (Alertmanager, under the name that Debian gives it)'
     has amtool || echo 'amtool (of Alertmanager)'
+    has prometheus-node-exporter || echo 'prometheus-node-exporter (node_exporter, under the name that Debian gives it)'
     has chromium || echo chromium
     has chromedriver || echo 'chromedriver (of chromium)'
     has podman || echo podman
+    has newuidmap || echo 'newuidmap (uidmap)'
+    has ssh || echo 'ssh (openssh-client)'
 }
 
 # While packages are installed, a policy forbids them to start services. One that is there already is left alone. Ours
@@ -119,6 +125,7 @@ install_packages() {
             docker.io) keep_from_starting docker.socket docker.service ;;
             docker-registry) keep_from_starting docker-registry.service ;;
             prometheus) keep_from_starting prometheus.service prometheus-node-exporter.service ;;
+            prometheus-node-exporter) keep_from_starting prometheus-node-exporter.service ;;
             prometheus-alertmanager) keep_from_starting prometheus-alertmanager.service ;;
             podman) keep_from_starting podman.socket podman.service podman-auto-update.timer podman-restart.service ;;
             esac

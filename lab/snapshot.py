@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from lab.engine import Engine
+from lab.holdings import disk_usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,7 @@ class Snapshot:
 
 def take_snapshot(engine: Engine) -> Snapshot:
     """Given an engine, return what it holds. Raise LabError."""
-    data_bytes, data_files = _measure(engine.data)
+    data_bytes, data_files = disk_usage(engine.data)
     return Snapshot(
         images=_lines(engine, "images", "--all", "--no-trunc", "--format={{.ID}} {{.Repository}}:{{.Tag}}@{{.Digest}}"),
         containers=_lines(engine, "ps", "--all", "--no-trunc", "--format={{.ID}} {{.Names}}"),
@@ -49,17 +48,3 @@ def take_snapshot(engine: Engine) -> Snapshot:
 
 def _lines(engine: Engine, *arguments: str) -> frozenset[str]:
     return frozenset(line for line in engine.docker(*arguments).stdout.splitlines() if line.strip())
-
-
-def _measure(folder: Path) -> tuple[int, int]:
-    """Given a folder, return the bytes on disk, and the number, of the files in it."""
-    blocks = files = 0
-    for root, folders, names in os.walk(folder):
-        for name in (*folders, *names):
-            try:
-                status = os.lstat(os.path.join(root, name))  # noqa: PTH118  a Path for each costs too much
-            except FileNotFoundError:
-                continue  # the engine is at work
-            blocks += status.st_blocks
-            files += 1
-    return blocks * 512, files

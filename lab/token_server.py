@@ -6,6 +6,7 @@ import base64
 import binascii
 import json
 import time
+from collections.abc import Collection
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,12 @@ class TokenServer(LocalServer):
 
     Attributes:
         password: what the user has to say; may be changed.
+        strangers_may: what those without a login may do, "pull" or "push"; may be changed.
     """
 
-    def __init__(self, folder: Path, username: str, password: str) -> None:
-        """Given a folder to make for its key, and its user, start it. Raise OSError or CalledProcessError."""
+    def __init__(self, folder: Path, username: str, password: str, strangers_may: Collection[str] = ()) -> None:
+        """Given a folder to make for its key, its user, and what others may do, start it. Raise OSError."""
+        self.strangers_may = strangers_may
         self._signer = Signer(folder)
         self.username = username
         self.password = password
@@ -46,7 +49,7 @@ class TokenServer(LocalServer):
             return False
         return said == f"{self.username}:{self.password}"
 
-    def _token(self, scopes: list[str]) -> str:
+    def _token(self, scopes: list[str], allowed: Collection[str] | None) -> str:
         now = int(time.time())
         header = {"typ": "JWT", "alg": "RS256", "x5c": [self._signer.chain()]}
         claims = {
@@ -57,7 +60,7 @@ class TokenServer(LocalServer):
             "nbf": now - 10,
             "exp": now + _LIFETIME_SECONDS,
             "jti": uuid4().hex,
-            "access": [_access(scope) for scope in scopes],
+            "access": [_access(scope, allowed) for scope in scopes],
         }
         signed = b".".join(_base64url(json.dumps(part).encode()) for part in (header, claims))
         return (signed + b"." + _base64url(self._signer.sign(signed))).decode()
@@ -68,11 +71,14 @@ class TokenServer(LocalServer):
 
         class Handler(Quiet, BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                if not server._knows(self.headers.get("Authorization", "")):
+                login = self.headers.get("Authorization", "")
+                is_stranger = not login and server.strangers_may
+                if not is_stranger and not server._knows(login):
                     self._answer(401, {"details": "incorrect username or password"})
                     return
                 scopes = parse_qs(urlsplit(self.path).query).get("scope", [])
-                token = server._token([scope for text in scopes for scope in text.split()])
+                allowed = server.strangers_may if is_stranger else None
+                token = server._token([scope for text in scopes for scope in text.split()], allowed)
                 self._answer(200, {"token": token, "expires_in": _LIFETIME_SECONDS})
 
             def _answer(self, status: int, shape: dict[str, Any]) -> None:
@@ -86,11 +92,12 @@ class TokenServer(LocalServer):
         return Handler
 
 
-def _access(scope: str) -> dict[str, Any]:
-    """Given a scope (`repository:acme/canary:pull,push`), return it as a claim of a token."""
+def _access(scope: str, allowed: Collection[str] | None) -> dict[str, Any]:
+    """Given a scope (`repository:acme/canary:pull,push`), and what is allowed (None: all), return a token's claim."""
     kind, _, rest = scope.partition(":")
     name, _, actions = rest.rpartition(":")
-    return {"type": kind, "name": name, "actions": actions.split(",")}
+    granted = [action for action in actions.split(",") if allowed is None or action in allowed]
+    return {"type": kind, "name": name, "actions": granted}
 
 
 def _base64url(raw: bytes) -> bytes:

@@ -3,43 +3,40 @@
     CommandError        the command never ran: not found, not executable, no more processes
     Stopped             the monitor is being stopped: nothing new is run
 
-The only importer of `sh`. What runs is decided elsewhere (`lib.docker`); here is decided how it is run and how it ends:
-in a session of its own, so that its whole process group can be ended; by a timer of ours, since `sh`'s own kills one
-process only and falsifies the time; and with the last part of its output kept, where the error is.
+The only user of `sh`. What runs is decided in `lib.docker`; how it is run and how it ends is decided here: in a session
+of its own, so that its whole process group can be ended; by a timer of ours, since the one of `sh` kills one process
+only and falsifies the time; and with the last part of its output kept, which holds the error.
 """
 
 from __future__ import annotations
 
 import ctypes
-import gc
 import logging
 import os
 import shutil
 import signal
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from traceback import walk_tb
-from typing import IO, Any, Protocol, cast
+from typing import IO, Protocol, cast
 
 import sh
 
 from lib.secret import Secret
+from lib.sh_leaks import clean_up_after, last_words_of, wait_for
+from lib.tail import Arrivals, Tail
 
 #: At INFO `sh` logs every argv, at DEBUG the first bytes of standard input.
 logging.getLogger("sh").setLevel(logging.WARNING)
 
-#: What is kept of each output stream: enough for the description of an image with a hundred layers.
-TAIL_BYTES = 256 * 1024
-
 #: How long a process group has to end after SIGTERM before it gets SIGKILL.
 GRACE_SECONDS = 1.0
 
-_CHUNK_BYTES = 64 * 1024
+#: How `sh` hands on output. It takes them for the size of a buffer: what begins with the second is read byte by byte.
+_BY_THE_LINE, _AS_IT_COMES = 1, 0
 
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
@@ -77,10 +74,12 @@ class Completed:
     """A command that ran and ended.
 
     Attributes:
-        exit_code: what it exited with; minus the signal's number where a signal ended it.
+        exit_code: what it exited with; minus the signal's number if a signal ended it.
         stdout, stderr: the last part of what it printed, decoded.
         seconds: from when the process became this program to its exit.
         ending: whether it ended by itself or was ended by us, and why.
+        was_paused: before we ended it, somebody had stopped it (SIGSTOP), whether or not it went on since.
+        arrivals: when the lines of either output came, by the clock of `seconds`.
     """
 
     exit_code: int
@@ -88,26 +87,36 @@ class Completed:
     stderr: str
     seconds: float
     ending: Ending = Ending.ITSELF
+    was_paused: bool = False
+    arrivals: tuple[Arrivals, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Whether it succeeded. An exit code 0 after our own kill is no success."""
+        """Whether it succeeded. Exit code 0 after our own kill is not a success."""
         return self.exit_code == 0 and self.ending is Ending.ITSELF
 
 
 class CommandError(Exception):
-    """A command could not be started at all. Its text says which and why, and holds no argument."""
+    """A command could not be started. Its text says which and why, and holds no argument."""
 
 
-class Stopped(Exception):  # noqa: N818  it is no error: somebody asked for it
-    """The monitor is being stopped, and the command was not run or was ended for that."""
+class Stopped(Exception):  # noqa: N818  not an error: somebody asked for it
+    """The monitor is being stopped, and the command was not run or was ended for that.
+
+    Attributes:
+        was_cut_off: it was ended: what it was for can still come about.
+    """
+
+    def __init__(self, *, was_cut_off: bool = False) -> None:
+        super().__init__()
+        self.was_cut_off = was_cut_off
 
 
 class Runner(Protocol):
     """Whatever runs a command."""
 
     def __call__(self, command: Command) -> Completed:
-        """Given a command, run it to its end and return what came of it. Raise CommandError or Stopped."""
+        """Given a command, run it to its end and return the result. Raise CommandError or Stopped."""
 
 
 class ShRunner:
@@ -119,28 +128,33 @@ class ShRunner:
         self._stopping = False
 
     def __call__(self, command: Command) -> Completed:
-        """Given a command, run it to its end and return what came of it.
+        """Given a command, run it to its end and return the result.
 
-        Raise CommandError where it can't be started, and Stopped where `stop()` came before its end.
+        Raise CommandError if it can't be started, and Stopped if `stop()` was called before its end.
         """
         running = _Running(command)
         with self._admitted(running):
             completed = running.wait()
         if completed.ending is Ending.STOPPED:
-            raise Stopped
+            raise Stopped(was_cut_off=True)
         return completed
 
-    def stop(self) -> None:
-        """End every running command but those that clean up, and run no more of them."""
+    def stop(self, patience: float = 0.0) -> None:
+        """Run no more commands, and end all that run, except those that clean up.
+
+        Given how many seconds those have to come to an end by themselves: what is cut off can still come about after
+        that, and what comes to its end does not.
+        """
         with self._lock:
             self._stopping = True
             running = [one for one in self._running if not one.command.cleanup]
+        deadline = time.monotonic() + patience
         for one in running:
-            one.end(Ending.STOPPED)
+            one.end_unless_over(deadline - time.monotonic())
 
     @contextmanager
     def _admitted(self, running: _Running) -> Iterator[None]:
-        # Spawning happens under the lock, so that stop() meets each command either not begun or with a group to end.
+        # Spawning happens under the lock, so that stop() finds each command either not started or with a group to end.
         with self._lock:
             if self._stopping and not running.command.cleanup:
                 raise Stopped
@@ -154,19 +168,18 @@ class ShRunner:
 
 
 class _Running:
-    """One command on its way."""
+    """One command under way."""
 
     def __init__(self, command: Command) -> None:
         self.command = command
         self._ending = Ending.ITSELF
-        self._stdout = _Tail()
-        self._stderr = _Tail()
-        self._timers: list[threading.Timer] = []
-        self._is_over = False
+        self._stdout, self._stderr = Tail(), Tail()
+        self._is_to_end, self._is_over = threading.Event(), threading.Event()
+        self._was_paused = False
         self._lock = threading.Lock()
 
     def spawn(self) -> None:
-        """Start the process and its deadline. Raise CommandError where it can't be started."""
+        """Start the process and its deadline. Raise CommandError if it can't be started."""
         program, *arguments = self.command.argv
         path = _find(program, self.command.env)
         stdin = self.command.stdin
@@ -178,8 +191,8 @@ class _Running:
                     _in=empty if stdin is None else stdin.reveal().encode(),
                     _out=cast("IO[bytes]", self._stdout),
                     _err=cast("IO[bytes]", self._stderr),
-                    _out_bufsize=_CHUNK_BYTES,
-                    _err_bufsize=_CHUNK_BYTES,
+                    _out_bufsize=_BY_THE_LINE,
+                    _err_bufsize=_BY_THE_LINE,
                     _env=dict(self.command.env),
                     _bg=True,
                     _bg_exc=False,
@@ -194,83 +207,75 @@ class _Running:
                 )
         except sh.CommandNotFound:
             raise CommandError(f"{program}: not found") from None
-        except sh.ForkException as error:
-            _close_what_sh_leaves(error)
-            # The original exception holds a traceback of the child, and with it the whole argv.
-            raise CommandError(f"{program}: could not be started: {_last_words(error)}") from None
-        except OSError as error:
-            _close_what_sh_opened(error)
-            raise CommandError(f"{program}: could not be started: {error.strerror or error}") from None
+        except (sh.ForkException, OSError, RuntimeError) as error:  # the last: no thread can be started
+            clean_up_after(error)
+            # The exception of `sh` holds a traceback of the child, and with it the whole argv.
+            raise CommandError(f"{program}: could not be started: {last_words_of(error)}") from None
         self._started = max(began, _moment_of(self._sh.process.started))
-        self._after(self.command.deadline, self.end, Ending.DEADLINE)
+        self._sh.process.change_out_bufsize(_AS_IT_COMES)  # a line without an end would be kept whole
+        self._sh.process.change_err_bufsize(_AS_IT_COMES)
+        try:
+            threading.Thread(target=self._end_in_time, name="deadline", daemon=True).start()
+        except RuntimeError as error:  # nobody would end it
+            self._signal(signal.SIGKILL, is_over=True)
+            wait_for(self._sh)
+            raise CommandError(f"{program}: could not be started: {error}") from None
 
     def wait(self) -> Completed:
-        """Return what came of it, once it has ended."""
+        """Return the result, once it has ended."""
         # Waiting without reaping gives the moment of the exit itself; `sh` then reaps, and waits for its own threads.
-        # Where one of those was quicker to reap, this moment is that one.
+        # If one of those reaped it first, that is the moment.
         with suppress(ChildProcessError):
             os.waitid(os.P_PID, self._sh.pid, os.WEXITED | os.WNOWAIT)
         seconds = time.monotonic() - self._started
-        # Nothing that it started outlives it, nor keeps its output open, for whose end `sh` would wait.
+        # Nothing that it started outlives it or keeps its output open: `sh` would wait for the end of that.
         self._signal(signal.SIGKILL, is_over=True)
-        for timer in self._timers:
-            timer.cancel()
-        self._sh.wait()
-        return Completed(
-            exit_code=self._sh.exit_code,
-            stdout=str(self._stdout),
-            stderr=str(self._stderr),
-            seconds=seconds,
-            ending=self._ending,
-        )
+        exit_code = wait_for(self._sh)
+        stdout, stderr = str(self._stdout), str(self._stderr)
+        arrivals = tuple(tail.arrivals(self._started) for tail in (self._stdout, self._stderr))
+        return Completed(exit_code, stdout, stderr, seconds, self._ending, self._was_paused, arrivals)
+
+    def end_unless_over(self, seconds: float) -> None:
+        """Given how many seconds it has to end by itself, wait for that, and end it if it does not."""
+        if not self._is_over.wait(max(0.0, seconds)):
+            self.end(Ending.STOPPED)
 
     def end(self, why: Ending) -> None:
-        """End its whole process group: SIGTERM, then SIGKILL where that does not do."""
+        """End its whole process group: SIGTERM, then SIGKILL if that is not enough."""
         self._ending = why
+        with suppress(ChildProcessError):  # the kernel keeps for the parent that a child was stopped, or went on
+            stops = os.WSTOPPED | os.WCONTINUED | os.WNOHANG
+            self._was_paused = os.waitid(os.P_PID, self._sh.pid, stops) is not None
         self._signal(signal.SIGTERM)
-        self._after(GRACE_SECONDS, self._signal, signal.SIGKILL)
+        self._is_to_end.set()
 
-    def _after(self, seconds: float, call: Callable[..., None], argument: Any) -> None:
-        timer = threading.Timer(seconds, call, [argument])
-        timer.daemon = True
-        self._timers.append(timer)
-        timer.start()
+    def _end_in_time(self) -> None:
+        """End it at its deadline, and what was asked to end and does not, by force: a thread of its own."""
+        if not self._is_to_end.wait(self.command.deadline):
+            self.end(Ending.DEADLINE)
+        if not self._is_over.wait(GRACE_SECONDS):
+            self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals, *, is_over: bool = False) -> None:
-        """Send a signal to its group, unless that is over: its number can be another's by then."""
+        """Send a signal to its group, unless that is over: another group may have its number now."""
         with self._lock:
-            if not self._is_over:
-                self._is_over = is_over
+            if not self._is_over.is_set():
                 with suppress(ProcessLookupError, PermissionError):
                     os.killpg(self._sh.pgid, number)
+            if is_over:
+                self._is_over.set()
+                self._is_to_end.set()
 
 
-#: `sh` raises exceptions with the whole argv for codes that it does not expect: let it expect them all.
+#: `sh` raises exceptions with the whole argv for codes that it does not expect: let it expect all.
 _EVERY_CODE = tuple(range(-255, 256))
 
 
-class _Tail:
-    """The last part of what a process prints: a file to `sh`."""
-
-    def __init__(self) -> None:
-        self._chunks: deque[bytes] = deque()
-        self._length = 0
-
-    def write(self, chunk: bytes) -> None:
-        self._chunks.append(chunk)
-        self._length += len(chunk)
-        while self._length - len(self._chunks[0]) >= TAIL_BYTES:
-            self._length -= len(self._chunks.popleft())
-
-    def __str__(self) -> str:
-        return b"".join(self._chunks)[-TAIL_BYTES:].decode(errors="replace")
-
-
 def _moment_of(time_of_day: float) -> float:
-    """Given a moment that is just over, in seconds since 1970, return it by the monotonic clock.
+    """Given a moment just past, in seconds since 1970, return it by the monotonic clock.
 
     `sh` notes by the time of day when a child has become its program, some milliseconds after the fork and some before
-    it returns. Should the clock be set in between, the moment is now at the latest.
+    it returns. If the clock is set in between, the moment is now at the latest.
     """
     return time.monotonic() - max(0.0, time.time() - time_of_day)
 
@@ -278,61 +283,16 @@ def _moment_of(time_of_day: float) -> float:
 def _die_with_monitor() -> None:
     """Have the kernel end the process that calls this when the thread that forked it is gone (prctl(2)).
 
-    After a `kill -9` of the monitor its docker would go on, and leave images after the next start has cleaned up.
+    Otherwise docker would go on after a `kill -9` of the monitor, and leave images after the next start has cleaned up.
     """
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _find(program: str, env: Mapping[str, str]) -> str:
-    """Given a program's name or path, return its path. Raise CommandError where there is none to run."""
     search_path = env.get("PATH", "")
-    path = shutil.which(program, path=search_path)
-    if path is not None:
+    if path := shutil.which(program, path=search_path):
         return path
     if shutil.which(program, mode=os.F_OK, path=search_path) is not None:
         raise CommandError(f"{program}: not executable by this user")
     where = "" if os.sep in program else f" on PATH ({search_path or 'which is empty'})"
     raise CommandError(f"{program}: not found{where}")
-
-
-def _close_what_sh_leaves(error: sh.ForkException) -> None:
-    """Given how a program could not be executed, close the pipes and reap the child that `sh` 2.4 then forgets."""
-    traceback = error.__traceback__
-    while traceback is not None and traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    if traceback is None:
-        return
-    left = traceback.tb_frame.f_locals
-    child = left["self"]
-    pipes = (left["session_pipe_read"], left["session_pipe_write"], child._stdout_parent_fd, child._stderr_parent_fd)  # noqa: SLF001
-    for pipe in (*pipes, child._stdin_parent_fd):  # noqa: SLF001  nothing else knows them
-        if pipe is not None:
-            os.close(pipe)
-    os.waitpid(child.pid, 0)
-
-
-def _close_what_sh_opened(error: OSError) -> None:
-    """Given why there could be no child (no more descriptors or processes), close what `sh` 2.4 opened for it by then.
-
-    It also leaves Python without its garbage collection.
-    """
-    gc.enable()
-    for frame, _ in walk_tb(error.__traceback__):
-        if frame.f_code.co_qualname == "OProc.__init__":
-            opened = {**vars(frame.f_locals["self"]), **frame.f_locals}
-            for name in _OPENED_BY_SH:
-                if opened.get(name) is not None:
-                    os.close(opened[name])
-
-
-#: In `OProc.__init__`, as attributes and as variables.
-_OPENED_BY_SH = (
-    *(f"_{stream}_{side}_fd" for stream in ("stdin", "stdout", "stderr") for side in ("parent", "child")),
-    *(f"{pipe}_pipe_{end}" for pipe in ("session", "exc") for end in ("read", "write")),
-)
-
-
-def _last_words(error: Exception) -> str:
-    """Given an exception, return the last line of its text."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__

@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable, Iterable
 
 from lib.command import Stopped
+from lib.progress import Listener
 from lib.result import Outcome, Step, StepName
-from lib.schedule import WorkerState
 from lib.target import Target
+from lib.watch.worker import WorkerState
 
 _log = logging.getLogger(__name__)
 
@@ -31,8 +32,8 @@ _ANSWER_STANDS_SECONDS = 60.0
 GRACE_SECONDS = 60.0
 
 
-class Health:
-    """Whether the monitor can judge. It observes the cycles, and recovers by itself."""
+class Health(Listener):
+    """Whether the monitor can judge. It listens to the cycles, and recovers by itself."""
 
     def __init__(
         self,
@@ -40,16 +41,15 @@ class Health:
         workers: Callable[[], Iterable[WorkerState]],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Given what asks the daemon and returns what is wrong (None: nothing), and what tells how the workers get on.
+        """Given what asks the daemon and returns what is wrong (None: nothing), and what returns the workers' progress.
 
-        `monotonic` is the clock in seconds by which the workers' cycles are stamped.
+        `monotonic` is the clock in seconds by which the workers' turns are stamped.
         """
         self._ask_daemon = ask_daemon
         self._workers = workers
         self._monotonic = monotonic
         self._daemon_fault: str | None = None
         self._answered: float | None = None
-        self._progress: dict[str, float] = {}
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._ask_again_and_again, name="health", daemon=True)
 
@@ -67,6 +67,10 @@ class Health:
         broken_off = (worker.fault for worker in self._workers() if worker.fault)
         return (*self._daemon_faults(self._monotonic()), *self.stuck, *broken_off)
 
+    def can_judge(self) -> bool:
+        """Return whether nothing keeps the monitor from judging."""
+        return not self.faults
+
     @property
     def stuck(self) -> tuple[str, ...]:
         """The workers that nothing but a restart can help, in words: dead, or long past what they had to end or begin.
@@ -74,16 +78,11 @@ class Health:
         Those that wait for others to end are not: the others are, if anybody is.
         """
         now = self._monotonic()
-        faults = ((worker.target.name, self._stuck(worker, now)) for worker in self._workers())
+        faults = ((worker.watched.target.name, self._stuck(worker, now)) for worker in self._workers())
         return tuple(f"worker of {name}: {fault}" for name, fault in faults if fault)
 
-    def step_started(self, target: Target, step: StepName) -> None:  # noqa: ARG002  an observer is told of both
-        """Note that a worker gets on."""
-        self._progress[target.name] = self._monotonic()
-
-    def step_finished(self, target: Target, step: Step) -> None:
-        """Note that a worker gets on, and, where its command succeeded, that the daemon has answered."""
-        self._progress[target.name] = self._monotonic()
+    def step_finished(self, target: Target, step: Step) -> None:  # noqa: ARG002  whosever cycle it is
+        """Note, if a step's command succeeded, that the daemon has answered."""
         # A login is no sign of a daemon: newer clients do it by themselves.
         if step.outcome is Outcome.OK and step.name is not StepName.LOGIN:
             self._note_answer(None)
@@ -126,12 +125,12 @@ class Health:
             yield f"the docker daemon has not answered for {now - self._answered:.0f} s"
 
     def _stuck(self, worker: WorkerState, now: float) -> str | None:
-        target = worker.target
+        watched = worker.watched
         if not worker.alive:
             return "its thread has died"
-        if worker.cycle_started is not None:
-            seen = max(worker.cycle_started, self._progress.get(target.name, worker.cycle_started))
-            if now - seen > target.cycle_timeout + GRACE_SECONDS:
+        if worker.turn_started is not None:
+            seen = max(worker.turn_started, watched.progress.seen)
+            if now - seen > watched.target.cycle_timeout + GRACE_SECONDS:
                 return f"stuck, no sign of it for {now - seen:.0f} s"
         elif worker.wakes is not None and now - worker.wakes > GRACE_SECONDS:
             return f"asleep, though it was due {now - worker.wakes:.0f} s ago"

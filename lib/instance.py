@@ -1,25 +1,21 @@
-"""Instance: this monitor's process among those of its host, with a private folder for what no one else may read.
-
-The folder's lock tells the living from the dead: the kernel lets go of it whatever way a process ends.
-"""
+"""Instance: this monitor's process among those of its host, with a private folder for what no one else may read."""
 
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
-import re
 import shutil
 import tempfile
-import time
+import threading
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from uuid import uuid4
 
-_PREFIX = "registry-monitor-"
-#: How long an instance can take from making its folder to locking it.
-_BIRTH_SECONDS = 60.0
-#: Instances' folders, also those that were never renamed.
-_FOLDER = re.compile(rf"\.?{_PREFIX}(?P<name>[0-9a-f]{{32}})")
+from lib.neighbours import ENGINE_NOTE, FLAGS, PREFIX, Neighbours, has_to_do, keep_notes_alone
+
+_log = logging.getLogger(__name__)
 
 
 class Instance:
@@ -28,56 +24,110 @@ class Instance:
     Attributes:
         name: random, one per process; the label of the images that it builds.
         folder: a private folder (0700), removed by `close()`.
-        dead: the names of the instances that ended without removing their folders.
+        neighbours: the other instances of this host.
     """
 
-    def __init__(self, parent: Path | None = None) -> None:
+    def __init__(self, parent: Path | None = None, engine: str = "") -> None:
         """Given the folder that takes private folders (the system's for temporary files by default), make one.
 
-        The folders of dead instances are removed, and their names kept. Raise OSError where it can't be made.
+        Given also what distinguishes the engine that it works on from others. What the dead had in their folders is
+        removed. Raise OSError if it can't be made.
         """
         parent = parent or Path(tempfile.gettempdir())
+        engine = sha256(engine.encode()).hexdigest()[:16]
         self.name = uuid4().hex
-        self.folder = parent / f"{_PREFIX}{self.name}"
-        # It takes its known name only once it is locked: another instance that starts meanwhile would think it dead.
-        unlocked = parent / f".{_PREFIX}{self.name}"
-        unlocked.mkdir(mode=0o700)
-        self._lock = os.open(unlocked, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        unlocked.rename(self.folder)
-        self.dead = frozenset(_bury_dead(parent))
+        self.folder = parent / f"{PREFIX}{self.name}"
+        self.neighbours = Neighbours(parent, engine)
+        self.neighbours.look()  # first: the payloads of the dead can be what fills the disk
+        self._engine_note = f"{ENGINE_NOTE}{engine}"
+        self._lock = self._make_locked()
+        self._losses = 0
+        self._seen: dict[Path, int] = {}  # each folder in it, and how often it had been lost with all others by then
+        self._mending = threading.Lock()
 
     def new_folder(self, purpose: str) -> Path:
         """Given what it is for, return a new private folder (0700) within this instance's own."""
-        return Path(tempfile.mkdtemp(prefix=f"{purpose}-", dir=self.folder))
+        folder = Path(tempfile.mkdtemp(prefix=f"{purpose}-", dir=self.folder))
+        self._seen[folder] = self._losses
+        return folder
 
-    def close(self) -> None:
-        """Remove the private folder with all that is in it."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+    def restore(self, folder: Path) -> None:
+        """Given a folder within this instance's own, make either again if it was removed by somebody, and log that.
+
+        A cleaner of temporary files may do that. Raise OSError if it can't be made.
+        """
+        with self._mending:
+            is_lost = not self._is_locked()
+            if is_lost:
+                lock = self._lock_existing(self.folder) if self.folder.is_dir() else self._make_locked()
+                os.close(self._lock)
+                self._lock = lock
+                self._losses += 1
+            if not folder.is_dir():
+                folder.mkdir(mode=0o700)
+                is_lost = is_lost or self._seen[folder] == self._losses
+            self._seen[folder] = self._losses
+        if is_lost:
+            _log.warning(
+                "a private folder of this monitor was removed by somebody, and is made again",
+                extra={"folder": str(folder), "advice": f"exclude {PREFIX}* from what cleans {self.folder.parent}"},
+            )
+
+    def note(self, name: str, text: str = "") -> None:
+        """Given a name that begins as one of `lib.neighbours`, and a text, leave that to whoever comes after this
+        process. A disk that takes none keeps nobody waiting.
+        """
+        with suppress(OSError):
+            (self.folder / name).write_text(text, encoding="utf-8")
+
+    def done(self, name: str) -> None:
+        """Given the name of a note, of this process or a dead one, forget it: what it is about is done."""
+        with suppress(OSError):
+            (self.folder / name).unlink(missing_ok=True)
+        self.neighbours.done(name)
+
+    def close(self, *, all_is_gone: bool = True) -> None:
+        """Remove the private folder with all that is in it.
+
+        Given whether all that this process made is gone from the engine: if not, or if there is a note of something
+        that is still to be done, the notes stay, for the next instance to do it.
+        """
+        if all_is_gone and not has_to_do(self.folder):
+            shutil.rmtree(self.folder, ignore_errors=True)
+        else:
+            keep_notes_alone(self.folder)
         os.close(self._lock)
 
-
-def _bury_dead(parent: Path) -> list[str]:
-    """Remove the folders of dead instances of this user, and return the instances' names."""
-    found = ((path, _FOLDER.fullmatch(path.name)) for path in parent.iterdir())
-    return [match["name"] for path, match in found if match and _bury(path)]
-
-
-def _bury(path: Path) -> bool:
-    try:
-        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        status = os.fstat(lock)
-        if status.st_uid != os.geteuid():
+    def _is_locked(self) -> bool:
+        """Return whether the folder at its path is the one that has our lock."""
+        try:
+            return os.path.samestat(self.folder.lstat(), os.fstat(self._lock))
+        except FileNotFoundError:
             return False
-        if path.name.startswith(".") and time.time() - status.st_mtime < _BIRTH_SECONDS:
-            return False  # it may be about to be locked
-        with suppress(BlockingIOError):
+
+    def _make_locked(self) -> int:
+        """Make the folder, private, which is not there, and return its lock. Raise OSError."""
+        # It takes its known name only once it is locked: another instance that starts meanwhile would think it dead.
+        unlocked = self.folder.with_name(f".{self.folder.name}")
+        unlocked.mkdir(mode=0o700, exist_ok=True)
+        lock = self._lock_existing(unlocked)
+        try:
+            unlocked.rename(self.folder)
+        except OSError:
+            os.close(lock)
+            raise
+        return lock
+
+    def _lock_existing(self, folder: Path) -> int:
+        """Given a folder of ours, perhaps one that docker made in place of one that was removed, make it private, note
+        in it which engine this is, and return its lock. Raise OSError.
+        """
+        lock = os.open(folder, FLAGS)
+        try:
+            os.fchmod(lock, 0o700)  # only its owner may
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(path, ignore_errors=True)
-            return True
-        return False
-    finally:
-        os.close(lock)
+            (folder / self._engine_note).touch(mode=0o600)
+        except OSError:
+            os.close(lock)
+            raise
+        return lock

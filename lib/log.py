@@ -99,7 +99,6 @@ class JournalFormatter(logging.Formatter):
 
 
 def _is_journal(stream: TextIO, journal: str | None) -> bool:
-    """Given a stream, and the device and inode of journald's, return whether they are the same."""
     try:
         status = os.fstat(stream.fileno())
     except (OSError, ValueError):

@@ -3,41 +3,59 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import sys
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread
 
 from lib import __version__
 from lib.command import ShRunner, Stopped
-from lib.cycle.cycles import Cycles
-from lib.cycle.steps import Observer, Observers
-from lib.docker import DockerError
-from lib.docker.environment import SetupError, docker_environment, user_plugins
-from lib.failure import Reason
+from lib.cycle.host import Host
+from lib.docker.environment import docker_environment, engine_of, user_plugins
+from lib.ending import BY_SIGNAL, NotNow, ended_by
 from lib.health import Health
 from lib.history import History
-from lib.history.store import StateInUse, Store
+from lib.history.store import Store
 from lib.instance import Instance
 from lib.log import setup_logging
-from lib.memory import give_back_what_is_free
-from lib.metrics import Metrics
-from lib.once import JsonWriter, Narrator, Teller, can_be_drawn_on, exit_code, run_cycles
-from lib.options import Options, OptionsError
+from lib.malloc import give_back_what_is_free
+from lib.metrics import Metrics, Totals
+from lib.metrics.file import MetricsFile
+from lib.once import JsonReporter, LineReporter, Reporter, can_be_drawn_on, exit_code, run_cycles
+from lib.options import Options, changed
 from lib.options.values import Output
+from lib.quoting import some_of
+from lib.registry_api import RegistryApi
 from lib.result import Cycle
 from lib.service import Service, Systemd, sentence
-from lib.status import status_of
 from lib.target import Target
-from lib.under_way import UnderWay
 from lib.watch import Watch
-from lib.web.app import ListenError, Pages, start_web
+from lib.watch.heartbeat import DEADLINE_SECONDS
+from lib.watch.keeping_up import KeepingUp
+from lib.watch.log import CycleLog
+from lib.watch.logins import Logins
+from lib.watch.schedule import Schedule
+from lib.watch.status import status_of
+from lib.watch.summary import Summary
+from lib.watch.visits import Visits
+from lib.watch.watched import Watched
+from lib.web.app import Pages, start_web
 
 _log = logging.getLogger(__name__)
 
 #: How long cycles under way have to clean up once the monitor is to stop; it is gone within 10 s of the signal.
 STOP_SECONDS = 8.0
+
+#: How long their docker commands have to come to an end before that. Where all is well, they need less.
+_PATIENCE_SECONDS = 1.5
+
+#: If they took longer, there is no time for docker after them.
+_LATE_SECONDS = 5.0
 
 #: How often the main thread looks up: a signal that the kernel hands to another thread does not wake it.
 _LOOK_UP_SECONDS = 0.5
@@ -45,22 +63,8 @@ _LOOK_UP_SECONDS = 0.5
 #: How long the history has to be written to its end, after that.
 _STORE_SECONDS = 0.8
 
-#: What one run keeps, whatever its configuration says later: the attributes of Options by the options' names.
-_FOR_A_RUN = {
-    "listen": ("listen_host", "listen_port"),
-    "loglevel": ("loglevel",),
-    "log-format": ("log_format",),
-    "concurrency": ("concurrency",),
-    "state-dir": ("state_dir",),
-    "docker": ("docker",),
-    "web-config": ("web_config",),
-}
-
-_BY_SIGNAL = 128
-
-
-class MonitorError(Exception):
-    """The monitor can't run on this host as it is asked to. Its text says what is wrong and what to do."""
+#: How long `once` waits for what is asked of a registry beside the cycle: nobody asks again.
+_VISIT_SECONDS = 5.0
 
 
 class Monitor:
@@ -71,176 +75,222 @@ class Monitor:
     """
 
     def __init__(self, options: Options, env: Mapping[str, str]) -> None:
-        """Given the options and the program's environment, make ready. Raise MonitorError."""
+        """Given the options and the program's environment, make ready. Raise whatever keeps it from that."""
         setup_logging(options.loglevel, options.log_format, journal=env.get("JOURNAL_STREAM"))
         self.signals: SimpleQueue[signal.Signals | tuple[Cycle, ...] | Exception] = SimpleQueue()
         self._options = options
         self._runner = ShRunner()
+        self._environment = docker_environment(env, options.docker, self._runner)
         try:
-            self._environment = docker_environment(env, options.docker, self._runner)
-            self._instance = Instance()
-        except SetupError as error:
-            raise MonitorError(str(error)) from None
+            self._instance = Instance(engine=engine_of(self._environment, options.docker))
         except OSError as error:
-            raise MonitorError(
-                f"no private folder can be made: {error}; set TMPDIR to one that can be written"
-            ) from None
+            raise NotNow(f"no private folder can be made: {error}; set TMPDIR to one that can be written") from None
         try:
             self._store = Store(options.state_dir, self._instance.name) if options.state_dir else None
-        except StateInUse as error:
+        except BaseException:
             self._instance.close()
-            raise MonitorError(str(error)) from None
-        self._history = History(self._instance.name, store=self._store)
+            raise
+        self._history = History(self._instance.name, self._store)
         self._systemd = Systemd(env)
         self._plugins = user_plugins(env)
         self._term = env.get("TERM", "")
+        self._host: Host | None = None
+        self._targets: tuple[Watched, ...] = ()
+        self._stopping_since = math.inf
 
     def run_once(self) -> int:
         """Run one cycle of every target, print what came of them, and return the exit code."""
         options = self._options
-        teller = self._teller()
-        self._history.replace(options.targets)
-        cycles = self._cycles(teller, is_only=True)
-
-        def run_cycle(target: Target) -> Cycle:
-            cycle = cycles(target)
-            self._history.record(cycle)
-            cycles.check_privacy(target, cycle)
-            return cycle
-
-        def run() -> None:
-            try:
-                self.signals.put(run_cycles(run_cycle, options.targets, options.concurrency, teller.cycle_finished))
-            except Stopped:
-                return
-            except Exception as error:  # noqa: BLE001  it is raised where somebody waits for it
-                self.signals.put(error)
-
-        worker = Thread(target=run, name="once", daemon=True)
+        worker = Thread(target=self._run_cycles, name="once", daemon=True)
         try:
-            with teller:
+            host = self._make_host(is_only=True)
+            visits_for = partial(Visits, api_for=RegistryApi, patience=_VISIT_SECONDS)
+            watch = Watch(host.runner_for, self._history, visits_for=visits_for)
+            self._targets = watch.replace(options.targets)
+            write_metrics = self._counted(watch, host)
+            reporter = self._reporter(self._targets)
+            for watched in self._targets:
+                watched.listen(reporter)
+                if options.renew_cold:
+                    watched.rested.renew()
+            with reporter:
                 worker.start()
                 finished = self._next_signal()
                 while finished is signal.SIGHUP:
                     finished = self._next_signal()
                 if isinstance(finished, signal.Signals):
-                    self._runner.stop()
-                    worker.join(STOP_SECONDS)
-                    return _BY_SIGNAL + finished
+                    worker.join(self._end_commands())
+                    return BY_SIGNAL + finished
                 if isinstance(finished, Exception):
                     raise finished
-                teller.all_finished(finished)
+                reporter.all_finished(finished, status_of(self._targets))
+                _wait_for_heartbeats(self._targets)
+                write_metrics()
         finally:
-            self._close()
+            self._close(is_late=worker.is_alive())
         return exit_code(finished)
 
     def serve(self, read_options: Callable[[], Options]) -> int:
         """Monitor until SIGTERM or SIGINT; at SIGHUP, read the options again. Return the exit code.
 
-        Given what reads the options. Raise MonitorError where the address can't be listened on.
+        Given what reads the options. Raise whatever keeps it from beginning, such as ListenError.
         """
         give_back_what_is_free()
-        options = self._options
-        health = Health(lambda: self._ask_docker(cycles, metrics), lambda: schedule.workers())  # noqa: PLW0108  it comes below
-        metrics = Metrics(__version__, lambda: not health.faults, options.namespace)
-        under_way = UnderWay()
-        cycles = self._cycles(Observers(metrics, health, under_way))
-        watch = Watch(cycles, self._history, metrics, options.concurrency)
-        schedule = watch.schedule
-        # Before anybody can ask for them; and none is tested before it is sure that no other monitor is on that port.
-        watch.replace(options.targets)
-        try:
-            pages = Pages(schedule.targets, self._history, health, metrics, under_way)
-            web = start_web((options.listen_host, options.listen_port), pages, options.web_config)
-        except ListenError as error:
-            self._close()
-            raise MonitorError(str(error)) from None
-        _log.info("listening", extra={"host": options.listen_host or "*", "port": web.port})
-        health.start()
-        schedule.start()
-        service = Service(
-            self._systemd,
-            lambda: sentence(status_of(schedule.targets(), self._history.standing), health.faults),
-            lambda: health.stuck,
-        )
-        service.ready()
-        while self._next_signal() is signal.SIGHUP:
-            service.reloading()
-            try:
-                reloaded = read_options()
-            except OptionsError as error:
-                metrics.set_reloaded(successful=False)
-                service.reloaded(accepted=False)
-                for fault in error.faults:
-                    _log.error("the configuration was not reloaded, and nothing was changed", extra={"detail": fault})
-            else:
-                watch.replace(reloaded.targets)
-                metrics.set_reloaded(successful=True)
-                _log.info("the configuration was reloaded", extra={"targets": len(reloaded.targets)})
-                for name in _changed_for_a_run(options, reloaded):
-                    _log.warning("an option was changed that takes a restart", extra={"option": name})
-                service.reloaded(accepted=True)
-        _log.info("stopping")
-        service.stopping()
-        self._runner.stop()
-        schedule.stop(STOP_SECONDS)
-        health.stop()
-        web.close()
-        self._close()
+        with ExitStack() as end:
+            end.callback(self._close_in_time)
+            host = self._make_host()
+            schedule = Schedule(self._options.concurrency)
+            health = Health(host.ask, schedule.workers)
+            totals = Totals()
+            keeping_up = KeepingUp(lambda: {watched.target.name for watched in watch.targets})
+            file = MetricsFile(self._options.metrics_file, lambda: metrics.own.text())  # noqa: PLW0108  there are none yet
+            watch = Watch(
+                host.runner_for,
+                self._history,
+                lambda record: (totals, health, file, CycleLog(record), Summary(record), keeping_up),
+                visits_for=partial(Visits, api_for=RegistryApi),
+            )
+            metrics = self._metrics(watch, host, health, totals)
+            # Before anybody can ask for them; and none is tested before it is sure that no other monitor is on that
+            # port.
+            schedule.replace(watch.replace(self._options.targets))
+            logins = Logins(lambda: watch.targets, schedule.hurry)
+            service = Service(
+                self._systemd,
+                lambda: sentence(status_of(watch.targets), health.faults),
+                lambda: health.stuck,
+            )
+            web = start_web(self._options.listen, Pages(watch, health, metrics), self._options.web_config)
+            end.callback(web.close)
+            listening = {"host": self._options.listen.host or "*", "port": web.port}
+            _log.info(_watching(self._options.targets, web.url), extra=listening)
+            end.callback(file.stop)
+            end.callback(logins.stop)
+            end.callback(health.stop)
+            health.start()
+            end.callback(lambda: schedule.stop(self._end_commands()))
+            schedule.start()
+            logins.start()
+            file.start()
+            end.callback(self._begin_to_stop, service)
+            service.ready()
+            while self._next_signal() is signal.SIGHUP:
+                service.reloading()
+                faults = self._reload(read_options, watch, schedule)
+                metrics.set_reloaded(successful=not faults)
+                service.reloaded(faults)
         return 0
 
-    def _teller(self) -> Teller:
-        """Return who tells people of the cycles of `once`, as they asked for it."""
-        if self._options.output is Output.JSON:
-            return JsonWriter(sys.stdout)
-        if not can_be_drawn_on(sys.stdout, self._term):
-            return Narrator(sys.stdout, self._options.targets)
-        from lib.once.terminal import Terminal, console_on  # noqa: PLC0415  with rich, which nobody else needs
+    def _reload(self, read_options: Callable[[], Options], watch: Watch, schedule: Schedule) -> Sequence[str]:
+        """Given what reads the options again, and who has the targets, give them the new ones. Return why they can't be
+        used, one a line: then nothing is changed.
+        """
+        try:
+            reloaded = read_options()
+        except Exception as error:  # noqa: BLE001  whatever it is, the monitor goes on as it was
+            faults = ended_by(error)[1].splitlines()
+            for fault in faults:
+                _log.error("the configuration was not reloaded, and nothing was changed", extra={"detail": fault})
+            return faults
+        schedule.replace(watch.replace(reloaded.targets))
+        schedule.hurry(watch.targets)
+        _log.info("the configuration was reloaded", extra={"targets": len(reloaded.targets)})
+        for name in changed(self._options, reloaded):
+            _log.warning("an option was changed that takes a restart", extra={"option": name})
+        return ()
 
-        return Terminal(console_on(sys.stdout), self._options.targets)
+    def _begin_to_stop(self, service: Service) -> None:
+        _log.info("stopping")
+        self._stopping_since = time.monotonic()
+        service.stopping()
 
-    def _cycles(self, observer: Observer, *, is_only: bool = False) -> Cycles:
-        return Cycles(
+    def _counted(self, watch: Watch, host: Host) -> Callable[[], object]:
+        """Given targets that have one cycle, and the host, have that counted, if anybody wants to know; return what
+        writes the metrics after it.
+        """
+        path = self._options.metrics_file
+        if path is None:
+            return lambda: None
+        health, totals = Health(host.ask, tuple), Totals()
+        for watched in watch.targets:
+            watched.listen(health)
+            watched.listen(totals)
+        metrics = self._metrics(watch, host, health, totals)
+
+        def write() -> None:
+            health.ask()
+            MetricsFile(path, metrics.own.text).write()
+
+        return write
+
+    def _metrics(self, watch: Watch, host: Host, health: Health, totals: Totals) -> Metrics:
+        namespace = self._options.namespace
+        return Metrics(__version__, watch.series, totals, health.can_judge, host.docker_versions, namespace)
+
+    def _end_commands(self) -> float:
+        """End the docker commands under way. Return how many seconds their cycles have to clean up after them."""
+        begun = time.monotonic()
+        self._runner.stop(_PATIENCE_SECONDS)
+        return begun + STOP_SECONDS - time.monotonic()
+
+    def _close_in_time(self) -> None:
+        self._close(is_late=time.monotonic() - self._stopping_since > _LATE_SECONDS)
+
+    def _run_cycles(self) -> None:
+        with suppress(Stopped):
+            try:
+                self.signals.put(run_cycles(self._targets, self._options.concurrency))
+            except Exception as error:  # noqa: BLE001  it is raised by the thread that waits for it
+                self.signals.put(error)
+
+    def _make_host(self, *, is_only: bool = False) -> Host:
+        self._host = Host(
             program=self._options.docker,
             runner=self._runner,
             env=self._environment,
             instance=self._instance,
-            memory=self._history,
-            observer=observer,
+            history=self._history,
+            builders={target.builder for target in self._options.targets},
             is_only=is_only,
             plugins=self._plugins,
         )
+        return self._host
+
+    def _reporter(self, targets: Sequence[Watched]) -> Reporter:
+        if self._options.output is Output.JSON:
+            return JsonReporter(sys.stdout)
+        if not can_be_drawn_on(sys.stdout, self._term):
+            return LineReporter(sys.stdout, self._options.targets)
+        from lib.once.terminal import Terminal, console_on  # noqa: PLC0415  with rich, which nobody else needs
+
+        return Terminal(console_on(sys.stdout), targets)
 
     def _next_signal(self) -> signal.Signals | tuple[Cycle, ...] | Exception:
-        """Wait for what comes next in `signals`, and return it."""
         while True:
             try:
                 return self.signals.get(timeout=_LOOK_UP_SECONDS)
             except Empty:
                 continue
 
-    def _close(self) -> None:
+    def _close(self, *, is_late: bool) -> None:
         if self._store is not None:
             self._store.close(_STORE_SECONDS)
-        self._instance.close()
+        if self._host is None:
+            self._instance.close()
+        else:
+            self._host.close(is_late=is_late)
         self._systemd.close()
 
-    def _ask_docker(self, cycles: Cycles, metrics: Metrics) -> str | None:
-        """Return what keeps docker from working, None where it works."""
-        try:
-            metrics.set_build(*cycles.docker_versions())
-            cycles.tell_engine({target.builder for target in self._options.targets})
-        except DockerError as error:
-            # It was asked for nothing that leaves the host: an answer that does not come is the daemon's.
-            reason = Reason.DAEMON if error.deadline_passed else error.failure.reason
-            return f"docker can't be used ({reason}): {error.failure.detail}"
-        return None
+
+def _watching(targets: Sequence[Target], url: str) -> str:
+    """Given the targets, and where the page is, return what is watched, and where that can be seen."""
+    names = [target.name for target in targets]
+    return f"watching {len(names)} {'target' if len(names) == 1 else 'targets'} ({some_of(names)}): open {url}"
 
 
-def _changed_for_a_run(before: Options, after: Options) -> list[str]:
-    """Given the options of this run, and those that were read since, return the names of what can't change in a run."""
-    return [
-        name
-        for name, attributes in _FOR_A_RUN.items()
-        if any(getattr(before, attribute) != getattr(after, attribute) for attribute in attributes)
-    ]
+def _wait_for_heartbeats(targets: Iterable[Watched]) -> None:
+    """Given targets that will have no further cycle, wait until their heartbeats were sent, or could not be."""
+    ends = time.monotonic() + DEADLINE_SECONDS
+    for watched in targets:
+        if watched.heartbeat:
+            watched.heartbeat.wait(max(0.0, ends - time.monotonic()))

@@ -18,10 +18,12 @@ from dataclasses import dataclass
 from lib.quoting import quoted
 
 DEFAULT_HOST = "docker.io"
+DEFAULT_TAG = "latest"
 LONGEST_NAME = 255
 LONGEST_TAG = 128
 
 _LEGACY_DEFAULT_HOST = "index.docker.io"
+_WEB_PAGE = "hub.docker.com"
 _OFFICIAL = "library/"
 _HIGHEST_PORT = 65535
 #: Hexadecimal digits of a digest, by its algorithm: those that docker can check.
@@ -47,13 +49,13 @@ class Reference:
     Attributes:
         host: the registry, `docker.io` for Docker Hub.
         path: the repository below the host.
-        tag: the tag, None where only a digest was given.
-        digest: `sha256:…`, None where only a tag was given.
+        tag: the tag, None if only a digest was given.
+        digest: `sha256:…`, None if only a tag was given.
     """
 
     host: str
     path: str
-    tag: str | None = "latest"
+    tag: str | None = DEFAULT_TAG
     digest: str | None = None
 
     @property
@@ -92,6 +94,10 @@ def parse_reference(text: str) -> Reference:
     named, at, digest = text.partition("@")
     host, remainder = _split_host(named)
     path, colon, tag = remainder.partition(":")
+    if host == _WEB_PAGE:
+        name = re.sub(r"^(?:r|_|repository/docker)/", "", path)
+        written = name if all(map(COMPONENT.fullmatch, name.split("/"))) else "OWNER/NAME"
+        raise ValueError(f"{quoted(text)} is the address of a web page: write {DEFAULT_HOST}/{written}")
     parse_host(host)
     _check_path(path, text)
     if len(f"{host}/{path}") > LONGEST_NAME:
@@ -100,20 +106,34 @@ def parse_reference(text: str) -> Reference:
         parse_tag(tag)
     if at:
         parse_digest(digest)
-    return Reference(host, path, tag or (None if at else "latest"), digest or None)
+    return Reference(host, path, tag or (None if at else DEFAULT_TAG), digest or None)
 
 
-def parse_repository(text: str, tag: str = "latest") -> Reference:
+def parse_repository(text: str, tag: str = DEFAULT_TAG) -> Reference:
     """Given a repository's name, and a checked tag, return the two as a reference.
 
     Raise ValueError for a name that docker would refuse, or that brings a tag or digest of its own.
     """
+    _check_whole(text)
     reference = parse_reference(text)
     if reference.digest is not None:
         raise ValueError(f"{quoted(text)} has a digest: give the repository alone")
     if ":" in text.rpartition("/")[2]:
         raise ValueError(f"{quoted(text)} has a tag: put the tag into `tag`")
     return Reference(reference.host, reference.path, tag)
+
+
+def _check_whole(text: str) -> None:
+    """Given a repository's name, raise ValueError for what docker would complete to another than was meant."""
+    _check_characters(text)
+    host, slash, path = text.partition("/")
+    if not slash and DOMAIN.fullmatch(host) and (host == "localhost" or "." in host or re.search(r":[0-9]+$", host)):
+        raise ValueError(f"{quoted(text)} names a host and no repository: as in {host}/some/repository")
+    if slash and COMPONENT.fullmatch(path) and host in {DEFAULT_HOST, _LEGACY_DEFAULT_HOST}:
+        raise ValueError(
+            f"{quoted(text)} names an owner and no repository: as in {text}/canary"
+            f" ({host}/{_OFFICIAL}{path} is Docker's own)"
+        )
 
 
 def parse_tag(text: str) -> str:
@@ -138,7 +158,7 @@ def parse_digest(text: str) -> str:
 
 
 def parse_host(text: str) -> str:
-    """Given a registry's host, with its port where it has one, return it; `index.docker.io` is `docker.io`.
+    """Given a registry's host, with its port if it has one, return it; `index.docker.io` is `docker.io`.
 
     Raise ValueError for what is no host, or a port that can't be.
     """
@@ -171,7 +191,7 @@ def _split_host(named: str) -> tuple[str, str]:
 
 
 def _check_characters(text: str) -> None:
-    """Given any text, raise ValueError where it can be neither a reference nor a host, whatever its structure."""
+    """Given any text, raise ValueError if it can be neither a reference nor a host, whatever its structure."""
     if not text:
         raise ValueError("the name is missing")
     if not _VISIBLE_ASCII.fullmatch(text):
@@ -183,7 +203,6 @@ def _check_characters(text: str) -> None:
 
 
 def _check_path(path: str, text: str) -> None:
-    """Given a repository's path and the name it is part of, raise ValueError where the grammar doesn't allow it."""
     if not path:
         raise ValueError(f"{quoted(text)} names a host without a repository")
     if path != path.lower():

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import json
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, quote_plus
 
 SECRET_PLACEHOLDER = "<secret>"  # noqa: S105  what is shown in place of one
 
 #: A password of more than this is a wrong file, not a password.
 LONGEST_SECRET_BYTES = 64 * 1024
-
-_LEAST_LETTERS = 4
-_ESCAPED_BY_GO = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 
 class Secret:
@@ -34,20 +28,9 @@ class Secret:
         """Return the text itself."""
         return self._text
 
-    def blanked_in(self, text: str) -> str:
-        """Given a text, return it with a placeholder wherever it holds the secret, be it as it is or encoded."""
-        for form in self._forms():
-            text = text.replace(form, SECRET_PLACEHOLDER)
-        return text
-
-    def _forms(self) -> tuple[str, ...]:
-        # As it is, in a URL, in a JSON string (Python's and Go's), in base64; longest first, so that none leaves a
-        # piece of another.
-        in_json = {json.dumps(self._text, ensure_ascii=escaped)[1:-1] for escaped in (True, False)}
-        in_go = {form.translate(_ESCAPED_BY_GO) for form in in_json}
-        in_url = {quote(self._text, safe=""), quote_plus(self._text)}
-        forms = {self._text, *in_url, *in_json, *in_go, *_in_base64(self._text.encode())}
-        return tuple(sorted(forms - {""}, key=len, reverse=True))
+    def as_line(self) -> Secret:
+        """Return it as it has to be given to whoever drops a line's end after it, as docker does: then all is left."""
+        return Secret(f"{self._text}\r\n") if self._text.endswith(("\n", "\r")) else self
 
     def __repr__(self) -> str:
         return SECRET_PLACEHOLDER
@@ -70,35 +53,52 @@ class Secret:
         raise TypeError("a Secret is never written anywhere")
 
 
-def read_secret_file(path: Path) -> Secret:
-    """Given the path of a password file, return its content without the trailing newline.
+@dataclass(frozen=True, slots=True)
+class PasswordFile:
+    """A file that holds a password.
 
-    Raise OSError where it can't be read, and ValueError (which says why, never what is in it) where its content is no
-    password: empty, not UTF-8, of several lines, or longer than `LONGEST_SECRET_BYTES`.
+    Attributes:
+        path: where it is.
+        written: how whoever set it up names it, if not by that path.
+    """
+
+    path: Path
+    written: str = ""
+
+    def __str__(self) -> str:
+        return self.written or str(self.path)
+
+    def read(self) -> Secret:
+        """Return the password as it is now. Raise ValueError, which says what is wrong with the file, and never what is
+        in it.
+        """
+        try:
+            return read_secret_file(self.path)
+        except OSError as error:
+            raise ValueError(f"{self} can't be read: {error.strerror}") from None
+        except ValueError as error:
+            raise ValueError(f"{self} {error}") from None
+
+
+def read_secret_file(path: Path) -> Secret:
+    """Given the path of a password file, return its content without the one newline at its end.
+
+    It may have several lines, as a key in JSON has. Raise OSError if it can't be read, and ValueError (which says why,
+    never what is in it) if its content is no password: empty, not UTF-8, with a NUL, or longer than
+    `LONGEST_SECRET_BYTES`.
     """
     with path.open("rb") as file:
         content = file.read(LONGEST_SECRET_BYTES + 1)
     if len(content) > LONGEST_SECRET_BYTES:
-        raise ValueError(f"{path} is longer than {LONGEST_SECRET_BYTES} bytes: not a password file")
+        raise ValueError(f"is longer than {LONGEST_SECRET_BYTES} bytes: not a password file")
     try:
         text = content.decode()
     except UnicodeDecodeError:
         # `from None`: the original exception holds the bytes.
-        raise ValueError(f"{path} is not UTF-8 text: not a password file") from None
-    text = text.removesuffix("\n").removesuffix("\r")
-    if not text:
-        raise ValueError(f"{path} is empty")
-    if "\n" in text or "\r" in text or "\0" in text:
-        raise ValueError(f"{path} has more than one line: not a password file")
+        raise ValueError("is not UTF-8 text: not a password file") from None
+    text = text.removesuffix("\r\n") if text.endswith("\r\n") else text.removesuffix("\n")
+    if not text.strip("\r\n"):
+        raise ValueError("is empty")
+    if "\0" in text:
+        raise ValueError("has a NUL in it: not a password file")
     return Secret(text)
-
-
-def _in_base64(secret: bytes) -> Iterator[str]:
-    """Yield what of a secret is in base64: as a whole, and behind a user name, by whose length the letters change."""
-    whole = base64.b64encode(secret).decode()
-    yield from (whole, whole.rstrip("="))
-    for before in range(3):
-        # The first and the last letter can hold bits of what stands beside it.
-        inner = base64.b64encode(bytes(before) + secret).decode().rstrip("=")[(4 * before + 2) // 3 : -1]
-        if len(inner) > _LEAST_LETTERS:
-            yield inner

@@ -14,8 +14,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 
-from lib.status import TargetStatus
+from lib.ending import NOT_NOW
+from lib.watch.status import TargetStatus
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +53,8 @@ class Systemd:
         if self._socket is not None:
             self._socket.settimeout(_SEND_SECONDS)
         self.watchdog_seconds = _watchdog_seconds(env)
+        folder = env.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+        self._answer = Path(folder) / "reload" if folder else None
 
     def __bool__(self) -> bool:
         return self._socket is not None
@@ -62,6 +66,16 @@ class Systemd:
             with suppress(OSError):
                 self._socket.sendto(message.encode(errors="replace"), self._address)
 
+    def answer(self, faults: Sequence[str]) -> None:
+        """Given why a reload was refused, one a line, none if it was not, tell whoever asked for it: `reload.sh` waits
+        for this file.
+        """
+        if self._answer is not None:
+            with suppress(OSError):
+                unfinished = self._answer.with_suffix(".new")
+                unfinished.write_text("".join(f"{fault}\n" for fault in faults), encoding="utf-8")
+                unfinished.replace(self._answer)
+
     def close(self) -> None:
         """Tell nothing more."""
         if self._socket is not None:
@@ -69,10 +83,17 @@ class Systemd:
 
 
 def _watchdog_seconds(env: Mapping[str, str]) -> float | None:
-    """Given the program's environment, return after how long systemd kills this process; None where it does not."""
     microseconds = env.get("WATCHDOG_USEC", "")
     ours = env.get("WATCHDOG_PID") in (None, str(os.getpid()))
     return int(microseconds) / 1e6 if ours and microseconds.isdecimal() and int(microseconds) else None
+
+
+def tell_end(env: Mapping[str, str], code: int, words: str) -> None:
+    """Given the program's environment, the exit code that it ends with before it was ready, and why, tell both."""
+    systemd = Systemd(env)
+    again = "; this may pass, and is tried again" if code == NOT_NOW else ""
+    systemd.tell(STATUS=_one_line(f"exit code {code}{again}: {words}"))
+    systemd.close()
 
 
 class Service:
@@ -105,10 +126,11 @@ class Service:
         """Tell that the configuration is about to be read again."""
         self._systemd.tell(RELOADING=1, MONOTONIC_USEC=time.monotonic_ns() // 1000)
 
-    def reloaded(self, *, accepted: bool) -> None:
-        """Tell that it was read, and, from now on, whether it was refused."""
-        self._refused = not accepted
+    def reloaded(self, faults: Sequence[str] = ()) -> None:
+        """Given why it was refused, one a line, none if it was not, tell that it was read, and that from now on."""
+        self._refused = bool(faults)
         self._systemd.tell(READY=1, STATUS=self._sentence())
+        self._systemd.answer(faults)
 
     def stopping(self) -> None:
         """Tell that the monitor stops, and nothing after that."""
@@ -139,8 +161,12 @@ class Service:
 
     def _sentence(self) -> str:
         refused = "; the configuration was refused when it was last read, see the log" if self._refused else ""
-        # One line: what follows a newline would be an assignment of its own.
-        return textwrap.shorten(self._status() + refused, _LONGEST_STATUS, placeholder=" …")
+        return _one_line(self._status() + refused)
+
+
+def _one_line(text: str) -> str:
+    """Given a text, return it in one line: what follows a newline would be an assignment of its own."""
+    return textwrap.shorten(text, _LONGEST_STATUS, placeholder=" …")
 
 
 def sentence(statuses: Sequence[TargetStatus], faults: Sequence[str]) -> str:
@@ -159,7 +185,6 @@ def sentence(statuses: Sequence[TargetStatus], faults: Sequence[str]) -> str:
 
 
 def _trouble(status: TargetStatus) -> str:
-    """Given what is said of a target that is not well, return why in a few words."""
     if status.standing is None:
         return "no verdict yet"
     cycle = status.standing.cycle

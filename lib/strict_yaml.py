@@ -1,4 +1,8 @@
-"""A YAML file of nested sections, read strictly: every value as the text that was written, every fault with its line.
+"""A YAML file, read strictly: every value as the text that was written, every fault with its line.
+
+YAML's own idea of a value is not asked for: `0123` stays `0123`, `yes` stays `yes`. There are texts, lists and mappings
+in one document. Anchors, aliases, tags and a key that is given twice are faults, as are keys that nobody knows: what is
+not looked at stands below one of those.
 
 No fault quotes a value, nor a key that can't be one: a secret may stand in its place.
 """
@@ -6,71 +10,97 @@ No fault quotes a value, nor a key that can't be one: a secret may stand in its 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, TypeVar
 
-import yaml
+from lib.quoting import nearest
 
-from lib.options.config import LARGEST_FILE_BYTES
+LARGEST_FILE_BYTES = 1024 * 1024
 
 _T = TypeVar("_T")
 
-_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}", re.ASCII)
+#: What a key can be and still be shown if it is not known: it has no digits, and so is rarely somebody's password.
+_KEY = re.compile(r"[A-Za-z][A-Za-z_-]{0,39}", re.ASCII)
+#: What the parser may quote from the file in its own words.
+_QUOTED = re.compile(r"'[^']{2,}'")
+#: What YAML allows nowhere.
+_UNPRINTABLE = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_BYTE_ORDER_MARK = "\ufeff"
+_STRING_TAG = "tag:yaml.org,2002:str"
+_MARKED = "has an anchor (&), an alias (*) or a tag (!), which are not read: write the value in quotes"
+_NO_MAPPING = "is no mapping of keys to values"
+_DEEPEST = 10
 
 
-class UnreadableError(Exception):
-    """The file is no YAML that can be read. Its text says so, beginning with its path."""
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """A value in the file.
+@dataclass(slots=True)
+class File:
+    """A file that was read.
 
     Attributes:
-        node: the parser's node.
-        where: the keys that lead to it, joined by ": "; empty for the file as a whole.
-        faults: line and text of all that is wrong with the file, shared by all its values.
+        path: which one.
+        note: what takes a fault: its line, and its text with the place.
+        root: the mapping that it is, up to where it is broken; None if there is none.
+        broken: why it was not read to its end, with the place; None if it was.
     """
 
-    node: yaml.Node = field(repr=False)
-    where: str = ""
-    faults: list[tuple[int, str]] = field(default_factory=list)
+    path: Path
+    note: Callable[[int, str], None]
+    root: Value | None = None
+    broken: str | None = None
 
-    @classmethod
-    def of_file(cls, path: Path) -> Self:
-        """Given the path of a file, return all that is in it. Raise UnreadableError."""
-        try:
-            with path.open("rb") as file:
-                content = file.read(LARGEST_FILE_BYTES + 1)
-            if len(content) > LARGEST_FILE_BYTES:
-                raise UnreadableError(f"{path}: is longer than {LARGEST_FILE_BYTES} bytes")
-            root = yaml.compose(content.decode("utf-8-sig"), Loader=yaml.BaseLoader)
-        except OSError as error:
-            raise UnreadableError(f"{path}: can't be read: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise UnreadableError(f"{path}: is not UTF-8 text") from None
-        except yaml.MarkedYAMLError as error:
-            line = error.problem_mark.line + 1 if error.problem_mark else 1
-            raise UnreadableError(f"{path}:{line}: is not valid YAML") from None  # the parser's words may quote it
-        except (yaml.YAMLError, RecursionError):
-            raise UnreadableError(f"{path}: is not valid YAML") from None
-        if root is None:
-            raise UnreadableError(f"{path}:1: is empty")
-        return cls(root)
+    def place(self, line: int, where: str = "") -> str:
+        """Given a line, and the keys that lead there, return how a message names that place."""
+        return f"{self.path}:{line}: {where}" if where else f"{self.path}:{line}"
+
+    def broken_in(self, line: int, message: str) -> None:
+        """Given a line, and what is wrong there, note that the file is not read any further."""
+        self.broken = f"{self.place(line)}: {message}"
+
+
+@dataclass(slots=True, eq=False)
+class Value:
+    """A value in a file.
+
+    Attributes:
+        content: a text, a list of values, or a mapping of them by their keys, which are values, too.
+        line: where it begins, from 1.
+        is_one_line: whether it ends in that line.
+        is_marked: whether it has an anchor or a tag, or is an alias.
+        file: the file that it is in.
+        where: the keys that lead to it, joined by ": "; empty for the file as a whole.
+        key_line: where its key stands, or it itself if it has none.
+    """
+
+    content: str | list[Value] | dict[Value, Value] = field(repr=False)
+    line: int
+    is_one_line: bool
+    is_marked: bool
+    file: File = field(repr=False)
+    where: str = ""
+    key_line: int = 0
+
+    @property
+    def place(self) -> str:
+        """How a message names its place, by the line of its key."""
+        return self.file.place(self.key_line or self.line, self.where)
 
     def fault(self, message: str) -> None:
         """Given what is wrong with this value, note it."""
-        self.faults.append((self.node.start_mark.line + 1, f"{self.where}: {message}".removeprefix(": ")))
+        self.file.note(self.line, f"{self.file.place(self.line, self.where)}: {message}")
+
+    def called(self, where: str, key_line: int = 0) -> Value:
+        """Given what leads to it, and the line of its key, return this value with its place known."""
+        return Value(self.content, self.line, self.is_one_line, self.is_marked, self.file, where, key_line)
 
     def items(self) -> list[tuple[Value, Value]]:
-        """Return the pairs of this mapping; none, and a fault, where it is no mapping."""
-        if not isinstance(self.node, yaml.MappingNode):
-            self.fault("is no mapping of keys to values")
-            return []
-        return [(self._inner(key), self._inner(value)) for key, value in self.node.value]
+        """Return the pairs of this mapping; none, and a fault, if it is not a mapping."""
+        if self._is_plain() and not isinstance(self.content, dict):
+            self.fault(_NO_MAPPING)
+        elif isinstance(self.content, dict) and not self.is_marked:
+            return [(key.called(self.where), value.called(self.where)) for key, value in self.content.items()]
+        return []
 
     def entries(self, known: Collection[str], refused: Mapping[str, str] | None = None) -> dict[str, Value]:
         """Return the entries of this mapping, without those that are at fault.
@@ -78,28 +108,35 @@ class Value:
         Given the keys that are known, and those that are refused, with what is to be done instead.
         """
         entries: dict[str, Value] = {}
+        first_lines: dict[str, int] = {}
         for key, value in self.items():
-            name = key.node.value
-            if not isinstance(key.node, yaml.ScalarNode) or not _KEY.fullmatch(name):
+            name = key.content
+            if not isinstance(name, str) or not (name in known or _KEY.fullmatch(name)):
                 key.fault("is no `key: value` with the name of an option")
                 continue
-            named = Value(value.node, f"{self.where}: {name}".removeprefix(": "), self.faults)
-            at_key = Value(key.node, named.where, self.faults)
-            if name in entries:
-                at_key.fault("is given twice")
-            elif refused and name in refused:
+            where = f"{self.where}: {name}".removeprefix(": ")
+            named, at_key = value.called(where, key.line), key.called(where)
+            if name in first_lines:
+                at_key.fault(f"is given twice: first in line {first_lines[name]}")
+                continue
+            first_lines[name] = key.line
+            if refused and name in refused:
                 at_key.fault(refused[name])
-            elif name in known:
+            elif name not in known:
+                near = nearest(name, known)
+                at_key.fault(f"unknown option: did you mean `{near}`?" if near else "unknown option")
+            elif at_key.text():
                 entries[name] = named
-            else:
-                at_key.fault(f"unknown option{_did_you_mean(name, known)}")
         return entries
 
     def text(self) -> str | None:
-        """Return this value's text; None, and a fault, where it has none, or other things than signs that print."""
-        if isinstance(self.node, yaml.ScalarNode) and self.node.value and self.node.value.isprintable():
-            return str(self.node.value)
-        self.fault("is no single line of text")
+        """Return this value's text; None, and a fault, if it has none."""
+        if not isinstance(self.content, str):
+            self.fault("has a list or a mapping where one value is expected")
+        elif self._is_plain():
+            if self.content:
+                return self.content
+            self.fault("has no value: give one, or leave the key out")
         return None
 
     def choice(self, known: Mapping[str, _T], refused: Mapping[str, str] | None = None) -> _T | None:
@@ -116,16 +153,103 @@ class Value:
         return None
 
     def each(self) -> list[Value]:
-        """Return the values of this list; none, and a fault, where it is no list or has none."""
-        if isinstance(self.node, yaml.SequenceNode) and self.node.value:
-            return [self._inner(node) for node in self.node.value]
-        self.fault("is no list with something in it: each of its values begins with a dash")
+        """Return the values of this list; none, and a fault, if it is not a list or has none."""
+        if not isinstance(self.content, list) or not self.content:
+            self.fault("is no list with something in it: each of its values begins with a dash")
+        elif self._is_plain():
+            return [value.called(self.where) for value in self.content]
         return []
 
-    def _inner(self, node: yaml.Node) -> Value:
-        return Value(node, self.where, self.faults)
+    def _is_plain(self) -> bool:
+        if self.is_marked:
+            self.fault(_MARKED)
+        return not self.is_marked
 
 
-def _did_you_mean(name: str, known: Collection[str]) -> str:
-    near = get_close_matches(name, known, n=1)
-    return f": did you mean `{near[0]}`?" if near else ""
+def read_yaml(path: Path, note: Callable[[int, str], None]) -> File:
+    """Given the path of a file, and what takes its faults, return what is in it. Raise nothing."""
+    file = File(path, note)
+    try:
+        with path.open("rb") as opened:
+            content = opened.read(LARGEST_FILE_BYTES + 1)
+        if len(content) > LARGEST_FILE_BYTES:
+            file.broken = f"{path}: is longer than {LARGEST_FILE_BYTES} bytes"
+        else:
+            _Reader(file).read(content.decode().removeprefix(_BYTE_ORDER_MARK))
+    except OSError as error:
+        file.broken = f"{path}: can't be read: {error.strerror}"
+    except UnicodeDecodeError as error:
+        file.broken_in(content.count(b"\n", 0, error.start) + 1, "is not UTF-8 text")
+    return file
+
+
+class _Reader:
+    """Builds the values of a file from the parser's events, of which none was interpreted, expanded or nested."""
+
+    def __init__(self, file: File) -> None:
+        import yaml  # noqa: PLC0415  a fifth of the time that `-version` may take, and only needed with a file
+
+        self._yaml = yaml
+        self._file = file
+        self._events: Iterator[Any] = iter(())
+
+    def read(self, text: str) -> None:
+        """Given the file's text, read it, up to where it is broken."""
+        unprintable = _UNPRINTABLE.search(text)
+        if unprintable:
+            line = text.count("\n", 0, unprintable.start()) + 1
+            self._file.broken_in(line, "is not valid YAML: it has characters that don't print")
+            return
+        # libyaml's parser needs a tenth of the time of the one in Python.
+        loader = getattr(self._yaml, "CBaseLoader", self._yaml.BaseLoader)
+        self._events = self._yaml.parse(text, Loader=loader)
+        try:
+            self._read_document()
+        except self._yaml.MarkedYAMLError as error:
+            # In the parser's own words, but for a name that it may quote from the file.
+            problem = _QUOTED.sub("a name", error.problem or "")
+            line = error.problem_mark.line + 1 if error.problem_mark else 1
+            self._file.broken_in(line, f"is not valid YAML: {problem}")
+
+    def _read_document(self) -> None:
+        next(self._events)  # the stream begins
+        if isinstance(next(self._events), self._yaml.StreamEndEvent):
+            self._file.broken_in(1, "is empty")
+            return
+        root = next(self._events)
+        if not isinstance(root, self._yaml.MappingStartEvent):
+            self._file.broken_in(_line(root), _NO_MAPPING)
+            return
+        self._read_value(root)
+        next(self._events)  # the document ends
+        after = next(self._events)
+        if not isinstance(after, self._yaml.StreamEndEvent):
+            self._file.broken_in(_line(after), "begins another document: only one is read")
+
+    def _read_value(self, event: Any, depth: int = 0) -> Value:
+        if depth > _DEEPEST:
+            # The parser's time grows with the square of the depth.
+            problem = f"more than {_DEEPEST} levels are nested"
+            raise self._yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
+        is_alias = isinstance(event, self._yaml.AliasEvent)
+        is_marked = event.anchor is not None or getattr(event, "tag", None) not in (None, _STRING_TAG)
+        is_one_line = event.start_mark.line == event.end_mark.line
+        content: str | list[Value] | dict[Value, Value] = "" if is_alias else getattr(event, "value", "")
+        if isinstance(event, self._yaml.MappingStartEvent):
+            content = {}
+        elif isinstance(event, self._yaml.SequenceStartEvent):
+            content = []
+        value = Value(content, _line(event), is_one_line, is_marked, self._file)
+        self._file.root = self._file.root or value
+        if isinstance(content, dict):
+            while not isinstance(first := next(self._events), self._yaml.MappingEndEvent):
+                key = self._read_value(first, depth + 1)
+                content[key] = self._read_value(next(self._events), depth + 1)
+        elif isinstance(content, list):
+            while not isinstance(first := next(self._events), self._yaml.SequenceEndEvent):
+                content.append(self._read_value(first, depth + 1))
+        return value
+
+
+def _line(event: Any) -> int:
+    return int(event.start_mark.line) + 1

@@ -42,7 +42,7 @@ def main() -> int:
 
 def ask(options: Options, config: WebConfig) -> tuple[bool, str]:
     """Given what the monitor was started with, return whether it is healthy, and what it said."""
-    address = (options.listen_host or "127.0.0.1", options.listen_port)
+    address = (options.listen.host or "127.0.0.1", options.listen.port)
     if config.tls is None:
         connection = HTTPConnection(*address, timeout=_SECONDS)
     else:

@@ -17,6 +17,7 @@ ETC=/etc/$NAME
 STATE=/var/lib/$NAME
 UNITS=/usr/local/lib/systemd/system
 DROP_INS=/etc/systemd/system/$UNIT.d
+COMMAND=/usr/local/bin/$NAME
 SUITABLE='import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))'
 
 say() {
@@ -49,10 +50,14 @@ make_user() {
     fi
 }
 
-# Nothing that is there is touched: it is the administrator's.
+# Nothing that is there is touched: it is the administrator's. But a folder of passwords as the first installer made it
+# is opened to the service; the files in it are not.
 make_configuration() {
     install -d -m 0750 -o root -g $NAME "$ETC"
-    [ -d "$ETC/passwords" ] || install -d -m 0700 "$ETC/passwords"
+    if [ ! -d "$ETC/passwords" ] || [ "$(stat -c %a:%U:%G "$ETC/passwords")" = 700:root:root ]; then
+        # A file that is made in it is of the service's group.
+        install -d -m 2750 -o root -g $NAME "$ETC/passwords"
+    fi
     if [ ! -e "$ETC/config.yml" ]; then
         install -m 0640 -o root -g $NAME deploy/systemd/config.yml "$ETC/config.yml"
         say "an example of the configuration is in $ETC/config.yml"
@@ -65,7 +70,8 @@ make_release() {
     release=$(mktemp -d "$OPT/release.XXXXXX")
     trap 'rm -rf "$release"' EXIT
     trap 'exit 1' HUP INT TERM
-    cp -R README.md CHANGELOG.md docs lib monitor.py requirements.txt deploy/systemd/$UNIT "$release"
+    cp -R README.md CHANGELOG.md docs lib monitor.py requirements.txt "$release"
+    cp deploy/systemd/$UNIT deploy/systemd/$NAME deploy/systemd/reload.sh "$release"
     find "$release/lib" -name __pycache__ -prune -exec rm -rf {} +
     "$python" -m venv "$release/venv"
     "$release/venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --no-cache-dir \
@@ -82,6 +88,11 @@ use() {
     install -d "$UNITS"
     install -m 0644 "$1/$UNIT" "$UNITS/.$UNIT"
     mv -f "$UNITS/.$UNIT" "$UNITS/$UNIT"
+    if [ -e "$1/$NAME" ]; then # a release before this one has none
+        install -d "$(dirname "$COMMAND")"
+        install -m 0755 "$1/$NAME" "$COMMAND.new"
+        mv -f "$COMMAND.new" "$COMMAND"
+    fi
     systemctl daemon-reload
 }
 
@@ -102,7 +113,8 @@ install_all() {
     if ! systemctl --quiet is-active $UNIT; then
         remove_other_releases "$release"
         say "$version is installed; it does not run"
-        say "write $ETC/config.yml, then: systemctl enable --now $NAME"
+        say "write $ETC/config.yml, see what it means with: $NAME -check-config"
+        say "then: systemctl enable --now $NAME"
     elif systemctl restart $UNIT; then
         remove_other_releases "$release"
         say "$version is installed, and runs"
@@ -116,7 +128,7 @@ install_all() {
 
 uninstall() {
     if [ -e "$UNITS/$UNIT" ]; then systemctl --quiet disable --now $UNIT; fi
-    rm -rf "${UNITS:?}/$UNIT" "$OPT"
+    rm -rf "${UNITS:?}/$UNIT" "$OPT" "$COMMAND"
     if [ "$purge" = yes ]; then
         rm -rf "$ETC" "$STATE" "$DROP_INS"
         if getent passwd $NAME >/dev/null; then userdel $NAME; fi

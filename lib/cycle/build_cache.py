@@ -1,28 +1,28 @@
 """The build cache: what BuildKit keeps of a build beside its image. Those records are found and removed, no others.
 
 As long as they are there, `docker rmi` leaves the layers on the host, and the pull after it moves nothing. BuildKit
-does not say whose a record is. A layer of the payload is known by its description, which holds a path that this cycle
-alone used. BuildKit of Docker 20.10 describes all copies alike; there, a layer is known by when it was made, by its
-size, and by no image having it any more, and this process's targets take turns (`Turn`). What was sent to the daemon
-for the build (Dockerfile, .dockerignore, payload) is known by the time and the size; Dockerfile and .dockerignore are
-given a size by chance.
+does not say whose a record is. It is known by its description, if that holds the path of the payload or the name of the
+context that the payload came from: a cycle has its own. What was sent first (the Dockerfile with a file of comments) is
+known by its size, which nobody else's has: whoever meets it removes it, as it is of no use to anybody once its build is
+over.
+
+Older ones don't say as much. A payload that came without a name is known by the time and its size. BuildKit of Docker
+20.10 describes all copies alike; there, a layer is known by when it was made, by its size, and by no image having it
+any more, and this process's targets take turns (`BuildLock`).
 """
 
 from __future__ import annotations
 
-import secrets
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from lib.cycle.payload import PAYLOAD_ROOT, Context, instance_in
-from lib.docker import Docker
-from lib.docker.answers import CacheRecord
-
-#: The most bytes that are added by chance to what is sent for a build.
-_PADDING_BYTES = 200_000
+from lib.cycle.payload import CONTEXT_ROOT, MARKED_BYTES, PAYLOAD_ROOT, Context, Marks, instance_in
+from lib.docker import BuiltBy, Docker
+from lib.docker.cache import CacheRecord, prune, records_since, records_with
 
 #: Moments are told by whole seconds, and the daemon's clock may be a little off ours.
 _SLACK = timedelta(seconds=1)
@@ -31,12 +31,18 @@ _SLACK = timedelta(seconds=1)
 _ROUNDED = 0.006
 _BLOCK_BYTES = 4096
 
+#: How long is waited for records that are in use: BuildKit lets go of a build's a moment after it said that it is done.
+_IN_USE_SECONDS = 3.0
+_PAUSE_SECONDS = 0.1
+
 _ANY_COPY = "fileop target"
 _SOURCE = "local source for "
+_DOCKERFILE = f"{_SOURCE}dockerfile"
+_CONTEXT = f"{_SOURCE}context"
 
 
 @dataclass(frozen=True, slots=True)
-class Traces:
+class CacheFootprint:
     """What a build left in BuildKit's cache.
 
     Attributes:
@@ -48,20 +54,22 @@ class Traces:
     began: datetime
     ended: datetime
 
-    def among(self, records: Iterable[CacheRecord]) -> list[CacheRecord]:
-        """Given records, return those of this build: the layers of its payload first."""
+    def layers_and_rest(self, records: Iterable[CacheRecord]) -> tuple[list[CacheRecord], list[CacheRecord]]:
+        """Given records, return those of this build: the layers of its payload, and what else it left."""
         recent = [record for record in records if self.began - _SLACK <= record.created <= self.ended + _SLACK]
-        layers = [record for record in recent if self.context.folder in record.description] or self._copies(recent)
-        dockerfile = self._sources(recent, "dockerfile", self.context.dockerfile_bytes)
-        ignored = self._sources(recent, "context", self.context.ignore_bytes)
-        sent = self._sources(recent, "context", sum(self.context.layer_bytes), len(self.context.layer_bytes))
-        payload = [record for record in sent if record not in ignored]
-        if dockerfile and layers:
-            first, last = dockerfile[0].created, min(record.created for record in layers)
-            payload = [record for record in payload if first <= record.created <= last]
-        # Its size is not by chance. Where somebody sent as much in the same moment, nobody can tell which is whose, and
-        # both stay. Ours is used again by the next build.
-        return layers + dockerfile + ignored + (payload if len(payload) == 1 else [])
+        # Another build can have come right before or after. By clocks that agree the two are told apart.
+        exact = [record for record in recent if self.began <= record.created <= self.ended]
+        named = [record for record in recent if self._is_named(record)]
+        layers = [record for record in named if not _is_sent(record)] or self._copies(exact) or self._copies(recent)
+        sent = [record for record in named if _is_sent(record)]
+        first = [record for record in recent if _is_dockerfile(record)]
+        if not self.context.name:
+            sent = self._sent(exact, first, layers) or self._sent(recent, first, layers)
+        return layers, _stood_on(layers, recent) + sent + [record for record in first if not record.is_in_use]
+
+    def _is_named(self, record: CacheRecord) -> bool:
+        texts = filter(None, (self.context.folder, self.context.name))
+        return any(text in record.description for text in texts)
 
     def _copies(self, records: Iterable[CacheRecord]) -> list[CacheRecord]:
         """Given records, return what can only be the layers of the payload; none where there are others like them."""
@@ -70,27 +78,39 @@ class Traces:
             for record in records
             if record.description == _ANY_COPY
             and not record.is_shared
-            and any(_is_about(record.size_bytes, size) for size in self.context.layer_bytes)
+            and any(_is_about(record.size_bytes, size) for size in (0, *self.context.layer_bytes))  # 0: it was cut off
         ]
         return copies if len(copies) <= len(self.context.layer_bytes) else []
 
-    @staticmethod
-    def _sources(records: Iterable[CacheRecord], name: str, size_bytes: int, files: int = 1) -> list[CacheRecord]:
-        """Given records, return those of so many bytes, in so many files, that were sent under a name."""
-        return [
-            record
-            for record in records
-            if record.description == f"{_SOURCE}{name}" and _is_about(record.size_bytes, size_bytes, files + 1)
-        ]
+    def _sent(
+        self, records: Iterable[CacheRecord], first: Sequence[CacheRecord], layers: Sequence[CacheRecord]
+    ) -> list[CacheRecord]:
+        """Given records, those that were read first, and the layers, return what was sent without a name."""
+        contexts = [record for record in records if record.description == _CONTEXT]
+        marked = _only(record for record in contexts if _is_about(record.size_bytes, MARKED_BYTES, 2))
+        return self._payload(contexts, first, layers) + marked
+
+    def _payload(
+        self, records: Iterable[CacheRecord], first: Sequence[CacheRecord], layers: Sequence[CacheRecord]
+    ) -> list[CacheRecord]:
+        """Given contexts, those that were read first, and the layers, return what the layers were copied from."""
+        size, files = sum(self.context.layer_bytes), len(self.context.layer_bytes)
+        sent = [record for record in records if _is_about(record.size_bytes, size, files + 1)]
+        if first and layers:
+            begun, done = min(one.created for one in first), min(one.created for one in layers)
+            sent = [one for one in sent if begun <= one.created <= done]
+        return _only(sent)
 
 
-def new_padding() -> int:
-    """Return by how many bytes the Dockerfile of a build with BuildKit is to be longer than it need be."""
-    return secrets.randbelow(_PADDING_BYTES)
+def marks_for(docker: Docker) -> Marks:
+    """Given the CLI, return how what it sends for a build is to be marked."""
+    if docker.builder is not BuiltBy.BUILDKIT:
+        return Marks.NONE
+    return Marks.NAME if docker.names_contexts else Marks.SIZE
 
 
 @dataclass(slots=True)
-class Turn:
+class BuildLock:
     """The right to change what is in the build cache, of one target at a time, as far as that is needed.
 
     It is not where BuildKit names what it copied, as the first removal shows.
@@ -115,20 +135,94 @@ class Turn:
             self.is_needed = all(layer.description == _ANY_COPY for layer in layers)
 
 
-def remove_traces(docker: Docker, traces: Traces, deadline: float) -> list[CacheRecord]:
-    """Given what a build left, remove it, and return what of that were layers. Raise DockerError."""
-    records = traces.among(docker.cache_records_since(traces.began - _SLACK, deadline))
-    if records:
-        docker.prune(records, deadline)
-    return [record for record in records if not record.description.startswith(_SOURCE)]
+def remove_footprint(docker: Docker, footprint: CacheFootprint, deadline: float) -> tuple[list[CacheRecord], bool]:
+    """Given what a build left, remove it. Return which layers docker says it removed, and whether all of the build that
+    was found is gone.
+
+    What is in use is waited for, for a while. Raise DockerError.
+    """
+    layers: dict[str, CacheRecord] = {}
+
+    def left() -> list[CacheRecord]:
+        found, rest = footprint.layers_and_rest(records_since(docker, footprint.began - _SLACK, deadline))
+        layers.update((layer.record_id, layer) for layer in found)
+        return found + rest
+
+    removed, is_all = _remove(docker, left, deadline)
+    return [record for record in removed if record.record_id in layers], is_all
 
 
-def remove_layers_of_dead(docker: Docker, is_dead: Callable[[str], bool], deadline: float) -> None:
-    """Given what tells an instance that ended, remove the layers that such ones left. Raise DockerError."""
-    named = docker.cache_records_with(PAYLOAD_ROOT, deadline)
-    records = [record for record in named if (instance := instance_in(record.description)) and is_dead(instance)]
-    if records:
-        docker.prune(records, deadline)
+def remove_abandoned(docker: Docker, is_over_for: Callable[[str, datetime], bool], deadline: float) -> bool:
+    """Given what tells whether no cycle of an instance can need any more what was made at a time, remove the records of
+    which that holds. Return whether there were any: then more can come.
+
+    A build that a dead instance began may go on: what that has in use is waited for, for a while. Raise DockerError.
+    """
+    found: list[CacheRecord] = []
+
+    def is_over(record: CacheRecord) -> bool:
+        instance = instance_in(record.description)
+        return instance is not None and is_over_for(instance, record.created)
+
+    def left() -> list[CacheRecord]:
+        listed = records_with(docker, (PAYLOAD_ROOT, CONTEXT_ROOT, _DOCKERFILE), deadline)
+        found.extend(over := [record for record in listed if is_over(record)])
+        return over + [record for record in listed if _is_dockerfile(record) and not record.is_in_use]
+
+    _remove(docker, left, deadline)
+    return bool(found)
+
+
+def _remove(docker: Docker, left: Callable[[], list[CacheRecord]], deadline: float) -> tuple[list[CacheRecord], bool]:
+    """Given what lists the records to remove, remove them. Return what docker says it removed, and whether none is left
+    but for a Dockerfile: that can be another monitor's.
+    """
+    removed: dict[str, CacheRecord] = {}
+    ends = time.monotonic() + min(deadline, _IN_USE_SECONDS)
+    while records := left():
+        removed.update((record.record_id, record) for record in prune(docker, records, deadline))
+        if all(record.record_id in removed or _is_dockerfile(record) for record in records):
+            break
+        if time.monotonic() > ends:
+            return list(removed.values()), False
+        time.sleep(_PAUSE_SECONDS)
+    return list(removed.values()), True
+
+
+def _stood_on(layers: Sequence[CacheRecord], recent: Sequence[CacheRecord]) -> list[CacheRecord]:
+    """Given layers, and the records that were made at their time, return those of the base that the layers stand on.
+
+    If somebody else's stand on them too, they are in use, and can't be removed.
+    """
+    others = {record.record_id: record for record in recent if record not in layers}
+    found: list[CacheRecord] = []
+    asked = [parent for layer in layers for parent in layer.parents]
+    while asked:
+        record = others.pop(asked.pop(), None)
+        if record is not None:
+            found.append(record)
+            asked += record.parents
+    return found
+
+
+def _is_sent(record: CacheRecord) -> bool:
+    return record.description.startswith(_SOURCE)
+
+
+def _is_dockerfile(record: CacheRecord) -> bool:
+    """Given a record, return whether it is a monitor's Dockerfile with its comments."""
+    # Two files, each filling its last block, and the folder.
+    return record.description == _DOCKERFILE and _is_about(record.size_bytes, MARKED_BYTES, 3)
+
+
+def _only(records: Iterable[CacheRecord]) -> list[CacheRecord]:
+    """Given records of a size that others can have too, return the only one; none if there are several.
+
+    Where somebody sent as much in the same moment, nobody can tell which is whose, and both stay. Ours is used again by
+    the next build.
+    """
+    found = list(records)
+    return found if len(found) == 1 else []
 
 
 def _is_about(told_bytes: int, size_bytes: int, blocks: int = 0) -> bool:

@@ -28,6 +28,21 @@ def made_by_original(image: Image) -> bool:
     )
 
 
+def is_removable(pulled: Pulled, image: Image) -> bool:
+    """Given a pull and the image that it brought, return whether taking its name away is the monitor's right.
+
+    It is with an image of a monitor's; with one of which something was moved, as that was not here before; and with one
+    that keeps another name, unless it had this one before, with which it would lose its names by digest.
+    """
+    keeps_another = len(image.tags) > 1 and not pulled.up_to_date
+    return Labels.from_dict(image.labels) is not None or is_new_here(pulled) or keeps_another
+
+
+def is_new_here(pulled: Pulled) -> bool:
+    """Given a pull, return whether what it gave was not on this host before."""
+    return pulled.moved > 0 and not pulled.up_to_date
+
+
 def judge_found(
     image: Image, digest: str | None, last: Push | None, is_ours: Callable[[str], bool], given_up: Container[str] = ()
 ) -> Failure | None:
@@ -100,6 +115,17 @@ def foreign(reference: str) -> Failure:
         Reason.FOREIGN,
         f"{reference} holds an image that no monitor made, and nothing was pushed over it: give the monitor a"
         " repository or tag of its own, or set `overwrite` to let it replace this image",
+    )
+
+
+def shared_with(target: str) -> Failure:
+    """Given the name of another target of this monitor whose image came back in place of what this one pushed, return
+    that as a failure.
+    """
+    return Failure(
+        Reason.FOREIGN,
+        f"the tag showed the image of this monitor's own target {target!r} right after our push: both reach one"
+        " repository and tag, and take turns from now on",
     )
 
 

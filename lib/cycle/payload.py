@@ -11,21 +11,31 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import Enum
 from pathlib import Path
+from types import MappingProxyType
 
-LABEL_PREFIX = "registry-monitor."
+from lib.target import LABEL_PREFIX
+
 TARGET_LABEL = LABEL_PREFIX + "target"
 INSTANCE_LABEL = LABEL_PREFIX + "instance"
 TOKEN_LABEL = LABEL_PREFIX + "token"
 CREATED_LABEL = LABEL_PREFIX + "created"
+KIND_LABEL = LABEL_PREFIX + "kind"
 LABELS = (INSTANCE_LABEL, TARGET_LABEL, TOKEN_LABEL, CREATED_LABEL)
 
 #: Below it, in an image, is the payload: a folder an instance, and in it one a cycle. Cycles tell their records of
-#: BuildKit's cache from others' by that.
+#: BuildKit's cache from others' by that, and by the name of the context, which says the same.
 PAYLOAD_ROOT = "/registry-monitor/"
-_PAYLOAD_PATH = re.compile(rf"{PAYLOAD_ROOT}(?P<instance>[0-9a-f]{{32}})/[0-9a-f]{{32}}/payload-\d+")
+CONTEXT_ROOT = "registry-monitor-"
+_MADE_BY = re.compile(
+    rf"(?:{PAYLOAD_ROOT}|{CONTEXT_ROOT})(?P<instance>[0-9a-f]{{32}})[/-][0-9a-f]{{32}}(?:/payload-\d+|$)"
+)
 
-_COMMENT = f"# {'-' * 61}\n"
+#: How large is what BuildKit reads first, if its size is what tells it from others'. Nobody else's Dockerfile is just
+#: as large. It is comments, in files of which BuildKit keeps no copy in its history, as it does of a Dockerfile.
+MARKED_BYTES = 66 * 4096
+_COMMENT_LINE = f"#{'-' * 62}\n"
 
 _CHUNK_BYTES = 1024 * 1024
 
@@ -39,31 +49,44 @@ class Labels:
         instance: random, one per process.
         token: random, one per cycle.
         created: when the image was made.
+        kind: of a rested image, what it is made of; else empty.
     """
 
     target: str
     instance: str
     token: str
     created: datetime
+    kind: str = ""
 
     def to_dict(self) -> dict[str, str]:
         """Return the labels as docker has them."""
-        return {
+        labels = {
             TARGET_LABEL: self.target,
             INSTANCE_LABEL: self.instance,
             TOKEN_LABEL: self.token,
             CREATED_LABEL: self.created.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
         }
+        return labels | ({KIND_LABEL: self.kind} if self.kind else {})
 
     @classmethod
     def from_dict(cls, labels: Mapping[str, str]) -> Labels | None:
         """Given an image's labels, return those of a monitor; None where it is not a monitor's image."""
         try:
             created = datetime.fromisoformat(labels[CREATED_LABEL])
-            found = cls(labels[TARGET_LABEL], labels[INSTANCE_LABEL], labels[TOKEN_LABEL], created)
+            found = cls(
+                labels[TARGET_LABEL], labels[INSTANCE_LABEL], labels[TOKEN_LABEL], created, labels.get(KIND_LABEL, "")
+            )
         except (KeyError, ValueError):
             return None
         return found if created.tzinfo is not None else None
+
+
+class Marks(Enum):
+    """How what is sent for a build can be told from what others send."""
+
+    NONE = "not at all"
+    SIZE = "what is read first by its size"
+    NAME = "that, and the payload by its context's name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,48 +96,69 @@ class Context:
     Attributes:
         folder: where the payload is in the image; no other build has the same.
         layer_bytes: the size of each layer of payload.
-        dockerfile_bytes, ignore_bytes: the sizes of Dockerfile and .dockerignore.
+        name: the name of the context that has the payload; empty if that is the one without a name.
     """
 
     folder: str
     layer_bytes: tuple[int, ...]
-    dockerfile_bytes: int
-    ignore_bytes: int = 0
+    name: str = ""
 
 
 def instance_in(text: str) -> str | None:
-    """Given a text with the path of a payload in an image, return whose payload that is; None where there is none."""
-    found = _PAYLOAD_PATH.search(text)
+    """Given a text with the path of a payload in an image, or with the name of a context, return whose that is; None if
+    there is neither.
+    """
+    found = _MADE_BY.search(text)
     return found["instance"] if found else None
 
 
 def write_context(
-    folder: Path, base: str, layers: int, payload_bytes: int, labels: Labels, padding_bytes: int = 0
+    folder: Path,
+    base: str,
+    layers: int,
+    payload_bytes: int,
+    labels: Labels,
+    marks: Marks = Marks.NONE,
+    *,
+    is_index: bool = False,
+    more_labels: Mapping[str, str] = MappingProxyType({}),
 ) -> Context:
     """Given an empty folder, what to build on, and how much, write the context of a build into it, and return it.
 
-    The payload is spread evenly over its layers, the first ones one byte larger where that does not go out. With
-    padding, the Dockerfile is so much longer, and there is a .dockerignore of that length. Raise OSError where it can't
-    be written.
+    The payload is spread evenly over its layers, the first ones one byte larger where that does not go out. It is all
+    in the folder, whatever the name of the context. For an index, each platform has the payload under a name of its
+    own, so that no layer is another platform's, too. Raise OSError where it can't be written.
     """
     lines = [f"FROM {base}"]
     # First, so that the images between also carry them: a build that is cut off leaves those behind.
     # And all at once: an image with some of them would not be known for one of ours.
-    lines.append(
-        " ".join(["LABEL", *(f"{_quoted(name)}={_quoted(value)}" for name, value in labels.to_dict().items())])
-    )
+    every = {**more_labels, **labels.to_dict()}
+    lines.append(" ".join(["LABEL", *(f"{_quoted(name)}={_quoted(value)}" for name, value in every.items())]))
+    if is_index:
+        lines.append("ARG TARGETARCH")
+    suffix = "-$TARGETARCH" if is_index else ""
     place = f"{PAYLOAD_ROOT}{labels.instance}/{labels.token}/"
+    name = f"{CONTEXT_ROOT}{labels.instance}-{labels.token}" if marks is Marks.NAME else ""
+    copy = f"COPY --from={name}" if name else "COPY"
     shares = tuple(payload_bytes // layers + (number < payload_bytes % layers) for number in range(layers))
     for number, share in enumerate(shares):
-        name = f"payload-{number}"
-        _write_random(folder / name, share)
-        lines.append(f"COPY {name} {place}{name}")
-    padding = _COMMENT * (padding_bytes // len(_COMMENT))
-    dockerfile = "\n".join([*lines, padding])
+        _write_random(folder / f"payload-{number}", share)
+        lines.append(f"{copy} payload-{number} {place}payload-{number}{suffix}")
+    dockerfile = "\n".join([*lines, ""])
     (folder / "Dockerfile").write_text(dockerfile, encoding="utf-8")
-    if padding:
-        (folder / ".dockerignore").write_text(padding, encoding="utf-8")
-    return Context(place, shares, len(dockerfile.encode()), len(padding))
+    if marks is not Marks.NONE:
+        # It is read with the Dockerfile, and counts with it.
+        rest = max(0, MARKED_BYTES - len(dockerfile.encode()))
+        (folder / "Dockerfile.dockerignore").write_text(_comment(rest), encoding="utf-8")
+    if marks is Marks.SIZE:
+        # BuildKit of 20.10 reads that as well, by itself.
+        (folder / ".dockerignore").write_text(_comment(MARKED_BYTES), encoding="utf-8")
+    return Context(place, shares, name)
+
+
+def _comment(size: int) -> str:
+    whole, rest = divmod(size, len(_COMMENT_LINE))
+    return _COMMENT_LINE * whole + "#" * rest
 
 
 def _write_random(path: Path, size: int) -> None:
@@ -124,6 +168,5 @@ def _write_random(path: Path, size: int) -> None:
 
 
 def _quoted(text: str) -> str:
-    """Given a text without control characters, return it as a double-quoted word of a Dockerfile."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
     return f'"{escaped}"'

@@ -12,21 +12,28 @@ from lib.docker.answers import Pulled
 _log = logging.getLogger(__name__)
 
 #: How often the registry is asked again.
-_POLL_SECONDS = 0.5
+POLL_SECONDS = 0.5
 
 
 def pull_until_shown(
-    pull: Callable[[float], Pulled], remove: Callable[[], None], digest: str, patience: float, deadline: float
+    pull: Callable[[float], Pulled],
+    remove: Callable[[], None],
+    digest: str,
+    patience: float,
+    deadline: float,
+    waited: Callable[[float], None] = lambda _: None,
 ) -> Pulled:
     """Pull until the registry gives what was pushed.
 
     Given what pulls within a deadline, what removes an image of before again, the pushed digest, for how many seconds
     the registry may show something else, and the deadline of it all, return the last pull: the right one, or the one
-    after which no patience was left. Raise DockerError.
+    after which no patience was left. Given also who is told for how many seconds it has been waited, before each pull.
+    Raise DockerError.
     """
     begun = time.monotonic()
     while True:
         asked = time.monotonic() - begun
+        waited(asked)
         try:
             pulled = pull(deadline - asked)
         except DockerError as error:
@@ -34,8 +41,8 @@ def pull_until_shown(
                 raise
         else:
             if pulled.digest == digest and patience:
-                _log.info("the registry shows what was pushed", extra={"after_seconds": round(asked, 3)})
+                _log.debug("the registry shows what was pushed", extra={"after_seconds": round(asked, 3)})
             if pulled.digest == digest or asked >= patience:
                 return pulled
             remove()
-        time.sleep(min(_POLL_SECONDS, max(0.0, patience - (time.monotonic() - begun))))
+        time.sleep(min(POLL_SECONDS, max(0.0, patience - (time.monotonic() - begun))))

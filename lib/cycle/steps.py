@@ -1,21 +1,30 @@
 """Steps: runs, measures and notes the steps of one cycle, each within its deadline, and finds whom to blame.
 
 Before the registry or the network gets the blame for a deadline or a broken connection, the daemon is asked whether it
-still answers: a sick daemon brings the same about.
+still answers: a sick daemon brings the same about. So does a host that did not run, or had no time left for the step.
 """
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
 from typing import NoReturn, Protocol, TypeVar
 
+from lib.blanking import without_secrets
+from lib.cycle.circumstances import in_circumstances
+from lib.cycle.starvation import Pulse, why_short
+from lib.cycle.transfers import Transfers
 from lib.docker import Docker, DockerError
-from lib.docker.answers import Answer
-from lib.docker.keychain import why_no_login
+from lib.docker.answers import DockerAnswer
+from lib.docker.environment import prepare_config
+from lib.docker.keychain import HelperAnswer, ask_helper
 from lib.failure import Failure, Reason, Scope
-from lib.result import Outcome, Step, StepName
+from lib.result import Outcome, Push, Step, StepName
 from lib.target import Target
 
 #: How long the daemon has to answer when it is asked whether it is there, and the CLI when it is asked for itself.
@@ -28,38 +37,23 @@ _UPKEEP_SECONDS = 20.0
 #: Reasons that a sick daemon brings about, too. In a login it can be any: without a daemon, newer CLIs try themselves.
 _DAEMON_IN_DOUBT = frozenset({Reason.TIMEOUT, Reason.RESET, Reason.REFUSED, Reason.UNCLASSIFIED})
 
+#: Reasons that a host which did not run brings about, too: what waited for it gave up, or its connections are dead.
+_TIME_IN_DOUBT = frozenset({Reason.TIMEOUT, Reason.RESET, Reason.DNS, Reason.UNREACHABLE})
+
 #: Scopes of those whom a command that never leaves the host can't meet.
 _OUTSIDE = frozenset({Scope.REGISTRY, Scope.CREDENTIALS, Scope.NETWORK})
 
-_A = TypeVar("_A", bound=Answer)
+_A = TypeVar("_A", bound=DockerAnswer)
 
 
 class Observer(Protocol):
-    """Whoever wants to know how a cycle gets on."""
+    """Whoever wants to know a cycle's progress."""
 
-    def step_started(self, target: Target, step: StepName) -> None:
+    def step_started(self, step: StepName) -> None:
         """A step's command is about to be run."""
 
-    def step_finished(self, target: Target, step: Step) -> None:
+    def step_finished(self, step: Step) -> None:
         """A step has come to its end."""
-
-
-class Observers:
-    """Several observers as one."""
-
-    def __init__(self, *observers: Observer) -> None:
-        """Given them."""
-        self._observers = observers
-
-    def step_started(self, target: Target, step: StepName) -> None:
-        """Tell them all."""
-        for observer in self._observers:
-            observer.step_started(target, step)
-
-    def step_finished(self, target: Target, step: Step) -> None:
-        """Tell them all."""
-        for observer in self._observers:
-            observer.step_finished(target, step)
 
 
 class StepFailed(Exception):  # noqa: N818  it ends a cycle, and never leaves it
@@ -80,22 +74,31 @@ class Steps:
 
     Attributes:
         done: those that came to their end so far, in their order.
+        docker: the CLI to ask the daemon with.
+        last_push: what was pushed before this cycle, None if nothing was.
+        pulse: whether this host runs meanwhile; whoever runs the cycle has it taken.
     """
 
-    def __init__(self, target: Target, observer: Observer, docker: Docker) -> None:
-        """Given the target, who is told of each step, and the CLI to ask the daemon with: the cycle begins now."""
+    def __init__(self, target: Target, observer: Observer, docker: Docker, transfers: Transfers | None = None) -> None:
+        """Given the target, who is told of each step, the CLI to ask the daemon with, and the transfers of all targets:
+        the cycle begins now.
+        """
         self.done: list[Step] = []
+        self.last_push: Push | None = None
         self._target = target
         self._observer = observer
-        self._docker = docker
+        self.docker = docker
+        self._logins: list[Path] = []
         self._begun = time.monotonic()
+        self._transfers = transfers or Transfers()
+        self.pulse = Pulse(docker, ASK_SECONDS, target.step_timeout)
 
     def docker_answers(self) -> bool:
         """Return whether docker works, asked for it only where the last step casts a doubt on that."""
         if not self.done or self.done[-1].reason not in (Reason.DAEMON, Reason.CLI):
             return True
         try:
-            self._docker.for_cleanup().version(ASK_SECONDS)
+            self.docker.for_cleanup().version(ASK_SECONDS)
         except DockerError:
             return False
         return True
@@ -130,17 +133,22 @@ class Steps:
         Given what accepts a failure, and as for `run()`, return the answer; None where the step is skipped. Raise
         StepFailed.
         """
-        self._observer.step_started(self._target, name)
+        self._observer.step_started(name)
+        given = self._deadline()
         try:
-            answer = action(self._deadline(name))
+            if given <= 0:
+                raise self._came_too_late(name)
+            with self._transfers.noted(name, self._target.registry):
+                answer = action(given)
         except DockerError as error:
             if not accepted(error.failure):
-                self._fail(name, self._blame(name, error), error.answer)
+                self._fail(name, self._blame(name, error, given), error.answer)
             self._note(Step(name, Outcome.SKIPPED, error.answer.seconds, retries=error.answer.retries))
             return None
         if judge is not None:
             self._judge(name, judge, answer)
-        self._note(Step(name, Outcome.OK, answer.seconds, retries=answer.retries, output=answer.output))
+        ok = Step(name, Outcome.OK, answer.seconds, retries=answer.retries, output=answer.output, spent=answer.phases)
+        self._note(ok)
         return answer
 
     @contextmanager
@@ -154,32 +162,45 @@ class Steps:
         except DockerError as error:
             self.fail(name, self._blame_host(error), error.answer)
 
-    def fail(self, name: StepName, failure: Failure, answer: Answer | None = None) -> NoReturn:
-        """Note a step as failed before it began. Given its name, why, and what took how long. Raise StepFailed."""
-        self._observer.step_started(self._target, name)
-        self._fail(name, failure, answer or Answer(seconds=0.0))
+    def prepare_logins(self, name: StepName, docker: Docker, host: str, source: Path | None) -> None:
+        """Given a step, the CLI, a registry and a folder with logins to take, make the CLI's config folder ready.
 
-    def _fail(self, name: StepName, failure: Failure, answer: Answer) -> NoReturn:
+        Raise StepFailed.
+        """
+        try:
+            prepare_config(docker.config, host, source)
+            self._logins.append(docker.config / "config.json")
+        except (OSError, ValueError) as error:
+            detail = f"the logins in {source or docker.config} can't be used: {error}"
+            self.fail(name, Failure(reason_of(error, Reason.CREDENTIAL_HELPER), detail))
+
+    def fail(self, name: StepName, failure: Failure, answer: DockerAnswer | None = None) -> NoReturn:
+        """Note a step as failed before it began. Given its name, why, and what took how long. Raise StepFailed."""
+        self._observer.step_started(name)
+        self._fail(name, failure, answer or DockerAnswer(seconds=0.0))
+
+    def _fail(self, name: StepName, failure: Failure, answer: DockerAnswer) -> NoReturn:
+        login = self._helper.secrets
+        failure = replace(failure, detail=without_secrets(failure.detail, login))
         self._note(
             Step(
                 name=name,
                 outcome=Outcome.FAILED,
                 seconds=answer.seconds,
-                reason=failure.reason,
-                scope=failure.scope,
-                detail=failure.detail,
+                failure=failure,
                 retries=answer.retries,
-                output=answer.output,
+                output=tuple(without_secrets("\n".join(answer.output), login).splitlines()),
             )
         )
         raise StepFailed(failure)
 
-    def _deadline(self, name: StepName) -> float:
-        left = self._target.cycle_timeout - (time.monotonic() - self._begun)
-        if left <= 0:
-            detail = f"the cycle's deadline of {self._target.cycle_timeout:g} s passed before docker {name} began"
-            raise DockerError(Failure(Reason.TIMEOUT, detail))
-        return min(self._target.step_timeout, left)
+    def _deadline(self) -> float:
+        return min(self._target.step_timeout, self._target.cycle_timeout - (time.monotonic() - self._begun))
+
+    def _came_too_late(self, name: StepName) -> DockerError:
+        # A step before it that the network kept would have been ended itself: what took the time since is the host's.
+        detail = f"the cycle's deadline of {self._target.cycle_timeout:g} s passed before docker {name} began"
+        return DockerError(Failure(Reason.STARVED, f"{detail}: work on this host took the time"))
 
     def _judge(self, name: StepName, judge: Callable[[_A], Failure | None], answer: _A) -> None:
         try:
@@ -191,15 +212,21 @@ class Steps:
 
     # Whose fault it is.
 
-    def _blame(self, name: StepName, error: DockerError) -> Failure:
-        """Given a step's name and how its command failed, return whose fault that really is."""
+    def _blame(self, name: StepName, error: DockerError, given: float) -> Failure:
+        """Given a step's name, how its command failed, and its deadline, return whose fault that really is."""
         if name in _LOCAL_STEPS and error.deadline_passed:
             return self._blame_host(error, _LOCAL_STEPS[name])
         failure = error.failure
         if failure.reason in _DAEMON_IN_DOUBT or (name is StepName.LOGIN and failure.scope is not Scope.HOST):
             failure = self._blame_docker(failure) or failure
-        if failure.scope is Scope.CREDENTIALS and self._target.docker_config is not None:
-            failure = self._blame_keychain(failure) or failure
+        if failure.scope is Scope.CREDENTIALS and not all(path.exists() for path in self._logins):
+            return Failure(Reason.CLI, f"{failure.detail}; the logins were removed from this host meanwhile")
+        if failure.reason in _TIME_IN_DOUBT:
+            failure = self._blame_time(error, name, given) or failure
+        failure = in_circumstances(failure, name, error.answer.retries, self.done, self._target, self.last_push)
+        if failure.scope is Scope.CREDENTIALS:
+            why = self._helper.why_none
+            failure = Failure(Reason.CREDENTIAL_HELPER, f"{failure.detail}; {why}") if why else failure
         if name is StepName.BASE and failure.scope in _OUTSIDE and not self._target.base_is_ours:
             return Failure(Reason.BASE_IMAGE, failure.detail)
         return failure
@@ -208,32 +235,44 @@ class Steps:
         """Given how a command failed that never leaves the host, and the reason where all else is well, judge it."""
         if error.failure.scope not in _OUTSIDE:
             return error.failure
-        return self._blame_docker(error.failure) or Failure(reason, error.failure.detail)
+        return self._blame_docker(error.failure) or self._blame_time(error) or Failure(reason, error.failure.detail)
+
+    def _blame_time(self, error: DockerError, name: StepName | None = None, given: float = 0.0) -> Failure | None:
+        """Given how a command failed, and if it was a step for the network, that and its deadline, return it as this
+        host's failure if that did not run, or left it too little time.
+        """
+        target = self._target
+        why = self.pulse.why_starved(error.answer.seconds)
+        if why is None and name is not None and error.deadline_passed:
+            why = self._transfers.why_waited(name, target.registry, error, self.docker, ASK_SECONDS)
+            why = why or why_short(target, self.done, given)
+        return Failure(Reason.STARVED, f"{error.failure.detail}; {why}") if why else None
 
     def _blame_docker(self, failure: Failure) -> Failure | None:
         """Given a failure that others are to blame for, ask docker itself; return the failure if it is docker's."""
         try:
-            self._docker.version(ASK_SECONDS)
+            self.docker.version(ASK_SECONDS)
         except DockerError as error:
             if error.failure.scope is Scope.HOST:
                 return _with_words(error.failure.reason, failure, error)
         else:
             return None
         try:
-            self._docker.client_version(_ASK_CLI_SECONDS)
+            self.docker.client_version(_ASK_CLI_SECONDS)
         except DockerError as error:
             return _with_words(Reason.CLI, failure, error)
         return Failure(Reason.DAEMON, f"{failure.detail}; and the docker daemon does not answer")
 
-    def _blame_keychain(self, failure: Failure) -> Failure | None:
-        """Given a refusal by the registry, return it as the credential helper's failure if that gave no login."""
-        docker = self._docker
-        why = why_no_login(docker.runner, docker.env, docker.config, self._target.registry)
-        return Failure(Reason.CREDENTIAL_HELPER, f"{failure.detail}; {why}") if why else None
+    @cached_property
+    def _helper(self) -> HelperAnswer:
+        """What the credential helper answers, if one has a part in this: asked at most once, as a step fails."""
+        if self._target.docker_config is None:
+            return HelperAnswer()
+        return ask_helper(self.docker.runner, self.docker.env, self.docker.config, self._target.registry)
 
     def _note(self, step: Step) -> None:
         self.done.append(step)
-        self._observer.step_finished(self._target, step)
+        self._observer.step_finished(step)
 
 
 #: The steps that never leave the host, and what it means when one of them takes too long.
@@ -243,6 +282,12 @@ _LOCAL_STEPS = {StepName.BUILD: Reason.BUILD, StepName.RMI: Reason.DAEMON}
 def upkeep_seconds(target: Target) -> float:
     """Given a target, return the deadline of a docker command that is no step."""
     return min(_UPKEEP_SECONDS, target.step_timeout)
+
+
+def reason_of(error: Exception, otherwise: Reason) -> Reason:
+    """Given why something was not written, return the reason: a disk that takes no more, or else the given one."""
+    takes_no_more = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+    return Reason.DISK_FULL if takes_no_more else otherwise
 
 
 def _with_words(reason: Reason, failure: Failure, error: DockerError) -> Failure:

@@ -1,19 +1,17 @@
-"""Answers: what docker prints when it works, read. The only module that knows these words."""
+"""Answers: what docker prints when it works, read. Only this module and `lib.docker.phases` know these words."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from lib.command import Completed
-
-#: How many of a command's last lines are kept for people to read.
-OUTPUT_LINES = 12
+from lib.docker.phases import Phases
+from lib.docker.printed import Printed
 
 _DIGEST = r"sha256:[0-9a-f]{64}"
 _PUSHED = re.compile(rf"^\S+: digest: ({_DIGEST}) size: \d+", re.MULTILINE)
@@ -22,64 +20,59 @@ _PULLED = re.compile(rf"^Digest: ({_DIGEST})", re.MULTILINE)
 _MOVED = re.compile(r"^([0-9a-f]{12}): (?:Pull complete|Download complete)", re.MULTILINE)
 _ALREADY = re.compile(r"^([0-9a-f]{12}): Already exists", re.MULTILINE)
 _STATE = re.compile(r"^([0-9a-f]{12}): (.+)$", re.MULTILINE)
+_STATUS = re.compile(r"^Status: ", re.MULTILINE)
 _UP_TO_DATE = re.compile(r"^Status: Image is up to date", re.MULTILINE)
 _BUILT = re.compile(r"^(?:Successfully built )?((?:sha256:)?[0-9a-f]{12,64})\s*$", re.MULTILINE)
 _DELETED = re.compile(r"^Deleted: (\S+)", re.MULTILINE)
 _BARE_ID = re.compile(r"[0-9a-f]{64}")
-_CONTAINERD = "io.containerd.snapshotter"
+_STORE = re.compile(r"(?P<driver>[\w-]+) (?P<status>\[.*\]|null)$", re.MULTILINE)
+CONTAINERD_STORE = "containerd"  # how the words for that image store begin
 _SHORT_ID = re.compile(r"[0-9a-f]{4,64}")
+_TIME = re.compile(r"(?P<second>\d{4}-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-5]\d)(?:\.\d+)?(?P<zone>Z|[+-]\d\d:\d\d)")
 
-#: The command of a container in which the classic builder sets labels, as docker prints it: a comment, for no shell.
-_LABELLING = re.compile(r"'#\(nop\) ' 'LABEL registry-monitor\.")
-
-#: The form, a Go template, in which docker is asked for the records of the build cache.
-CACHE_RECORD = "{{.ID}} {{.CreatedAt}} {{.Shared}} {{.Size}} {{.Description}}"
-_CACHE_RECORD = re.compile(
-    r"^(?P<id>\w+) (?P<created>[\d-]+ [\d:]+(?:\.\d{1,6})?)\d* \+0000 UTC (?P<shared>true|false)"
-    r" (?P<number>[\d.]+)(?P<unit>B|[kMGT]B) (?P<description>.*)$",
-    re.MULTILINE,
-)
-_UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-
-# docker counts a retry down each second, on a line a layer: "1a2b3c4d5e6f: Retrying in 5 seconds". A retry begins where
-# the count stands at its highest: where it did not just go down by one.
+# docker counts a retry down each second, on a line a layer: "1a2b3c4d5e6f: Retrying in 5 seconds". A retry begins when
+# the count is at its highest: when it did not just go down by one.
 _RETRYING = re.compile(r"^(\S+): Retrying in (\d+) seconds?", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class DockerAnswer:
     """What came of a docker command that worked.
 
     Attributes:
         seconds: from spawn to exit.
         retries: how often docker itself tried again.
-        output: its last lines.
+        output: its last lines, without secrets.
+        phases: how its seconds were spent, as `lib.docker.phases` has it; None if that is not known.
     """
 
     seconds: float
     retries: int = 0
     output: tuple[str, ...] = ()
+    phases: Phases | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Pulled(Answer):
+class Pulled(DockerAnswer):
     """A pull.
 
     Attributes:
-        digest: what the registry gave; None where docker named none.
+        digest: what the registry gave; None if docker printed none.
         moved: layers that came over the network.
         already: layers that the engine said it had.
         up_to_date: the very image was there before under this name.
+        by_podman: podman's service pulled it for docker's CLI: it prints neither a status nor a digest.
     """
 
     digest: str | None = None
     moved: int = 0
     already: int = 0
     up_to_date: bool = False
+    by_podman: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Pushed(Answer):
+class Pushed(DockerAnswer):
     """A push.
 
     Attributes:
@@ -96,14 +89,20 @@ class Pushed(Answer):
 
 
 @dataclass(frozen=True, slots=True)
-class Built(Answer):
-    """A build: with the image's ID."""
+class Built(DockerAnswer):
+    """A build.
+
+    Attributes:
+        image_id: the image's ID.
+        by_podman: podman built it, whichever CLI asked for it: docker prints an ID with its algorithm, podman without.
+    """
 
     image_id: str = ""
+    by_podman: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Removed(Answer):
+class Removed(DockerAnswer):
     """A removal: with what it deleted (images and layers), beyond taking names away."""
 
     deleted: tuple[str, ...] = ()
@@ -121,6 +120,8 @@ class Image:
         comment: the commit message.
         command: what it runs.
         layers: how many layers it has.
+        parent: the ID of the image that it was built on here, empty if docker knows none.
+        architecture: for which it is.
     """
 
     image_id: str
@@ -130,6 +131,8 @@ class Image:
     comment: str = ""
     command: tuple[str, ...] = ()
     layers: int = 0
+    parent: str = ""
+    architecture: str = ""
 
     def is_called(self, asked: str) -> bool:
         """Given a name, ID or beginning of an ID, return whether docker finds this image by it."""
@@ -140,65 +143,48 @@ class Image:
             or (_SHORT_ID.fullmatch(asked) is not None and bare_id.startswith(asked))
         )
 
-
-@dataclass(frozen=True, slots=True)
-class BuildContainer:
-    """A container that the classic builder made for a `LABEL`, and that never ran.
-
-    Attributes:
-        container_id: its ID.
-        labels: those that were asked for, empty where it has none of that name.
-    """
-
-    container_id: str
-    labels: Mapping[str, str]
+    def digest_under(self, name: str) -> str | None:
+        """Given a name of this image, return its digest in that repository; None if it has none there, or several."""
+        path, at, _ = _familiar(name).partition("@")
+        repository = path if at or "/" in path.rpartition(":")[2] else path.rpartition(":")[0]
+        digests = [digest for place, _, digest in (name.partition("@") for name in self.digests) if place == repository]
+        return digests[0] if len(digests) == 1 else None
 
 
-@dataclass(frozen=True, slots=True)
-class CacheRecord:
-    """A record of BuildKit's cache, as docker describes it.
-
-    Attributes:
-        record_id: its ID.
-        created: when the daemon made it.
-        is_shared: an image has it, too.
-        size_bytes: how much it holds, as far as docker tells: three digits of it.
-        description: how BuildKit came to it.
-    """
-
-    record_id: str
-    created: datetime
-    is_shared: bool
-    size_bytes: int
-    description: str
-
-
-def read_answer(completed: Completed) -> Answer:
+def read_answer(completed: Printed) -> DockerAnswer:
     """Given a command that ended, return how long it took, how often docker tried again, and its last lines."""
-    return Answer(**_common(completed))
+    return DockerAnswer(**_common(completed))
 
 
-def read_pulled(completed: Completed) -> Pulled:
+def read_pulled(completed: Printed) -> Pulled:
     """Given a pull that worked, return what it moved."""
     moved = set(_MOVED.findall(completed.stdout))
     already = set(_ALREADY.findall(completed.stdout))
+    by_podman = _STATUS.search(completed.stdout) is None
+    if by_podman:
+        # Last it tells of the image's own ID, as if that was a layer.
+        moved.discard(_last(_MOVED, completed.stdout) or "")
     return Pulled(
         **_common(completed),
         digest=_last(_PULLED, completed.stdout),
         moved=len(moved - already),
         already=len(already),
         up_to_date=_UP_TO_DATE.search(completed.stdout) is not None,
+        by_podman=by_podman,
     )
 
 
-def read_built(completed: Completed) -> Built | None:
-    """Given a build that worked, return the image's ID; None where docker named none."""
+def read_built(completed: Printed) -> Built | None:
+    """Given a build that worked, return the image's ID; None if docker printed none."""
     image_id = _last(_BUILT, completed.stdout)
-    return Built(**_common(completed), image_id=_whole_id(image_id)) if image_id is not None else None
+    if image_id is None:
+        return None
+    is_bare = _BARE_ID.fullmatch(image_id) is not None
+    return Built(**_common(completed), image_id=_whole_id(image_id), by_podman=is_bare)
 
 
-def read_pushed(completed: Completed) -> Pushed | None:
-    """Given a push that worked, return the digest that the registry acknowledged; None where docker named none."""
+def read_pushed(completed: Printed) -> Pushed | None:
+    """Given a push that worked, return the digest that the registry acknowledged; None if docker printed none."""
     digest = _last(_PUSHED, completed.stdout)
     if digest is None:
         return None
@@ -212,14 +198,14 @@ def read_pushed(completed: Completed) -> Pushed | None:
     )
 
 
-def read_removed(completed: Completed) -> Removed:
+def read_removed(completed: Printed) -> Removed:
     """Given a removal that worked, return what it deleted."""
     return Removed(**_common(completed), deleted=tuple(map(_whole_id, _DELETED.findall(completed.stdout))))
 
 
 def read_images(text: str) -> Iterator[Image]:
     """Given descriptions of images, return them: one JSON object a line, as docker has it, or podman's one list."""
-    # At line feeds, and at no other sign that Python takes for a line's end: labels can hold those.
+    # At line feeds, and at no other character that Python takes for a line's end: labels can hold those.
     for document in [text] if text.startswith("[\n") else text.split("\n"):
         try:
             shapes = json.loads(document)
@@ -240,6 +226,8 @@ def _image(shape: dict[str, Any]) -> Image:
         comment=shape.get("Comment") or "",
         command=tuple(config.get("Cmd") or ()),
         layers=len((shape.get("RootFS") or {}).get("Layers") or ()),
+        parent=_whole_id(shape.get("Parent") or ""),
+        architecture=shape.get("Architecture") or "",
     )
 
 
@@ -250,61 +238,43 @@ def read_image_ids(text: str) -> Iterator[str]:
             yield line.strip()
 
 
-def read_build_containers(text: str, labels: Sequence[str]) -> Iterator[BuildContainer]:
-    """Given a list of containers, one a line in the form of `build_container()`, and labels, return the builder's."""
-    for line in text.split("\n"):
-        try:
-            container_id, command, *values = json.loads(line)
-            is_builders = _LABELLING.search(command) is not None
-            of_labels = dict(zip(labels, values, strict=True))
-        except (ValueError, TypeError):
-            continue
-        if is_builders:
-            yield BuildContainer(container_id, of_labels)
+def read_repositories(text: str) -> dict[str, frozenset[str]]:
+    """Given a list of images' whole IDs and repositories, one of each a line, return the repositories by ID."""
+    found: dict[str, set[str]] = {}
+    for line in text.splitlines():
+        image_id, _, repository = line.strip().partition(" ")
+        if re.fullmatch(_DIGEST, image_id):
+            found.setdefault(image_id, set()).add(_familiar(repository))
+    return {image_id: frozenset(repositories) for image_id, repositories in found.items()}
 
 
-def build_container(labels: Sequence[str]) -> str:
-    """Given labels, return the template by which docker tells what `read_build_containers()` reads."""
-    values = "".join(f',{{{{json (.Label "{label}")}}}}' for label in labels)
-    return f"[{{{{json .ID}}}},{{{{json .Command}}}}{values}]"
+def read_store(text: str) -> str | None:
+    """Given a daemon's storage driver and what that says about itself, return where it keeps its images, in words; None
+    if it did not say that.
+    """
+    found = _STORE.match(text)
+    if found is None:
+        return None
+    return f"{CONTAINERD_STORE} ({found['driver']})" if "io.containerd." in found["status"] else found["driver"]
 
 
-def read_cache_records(text: str) -> Iterator[CacheRecord]:
-    """Given records of the build cache, one a line in the form of `CACHE_RECORD`, return them."""
-    for found in _CACHE_RECORD.finditer(text):
-        number, unit = found["number"], found["unit"]
-        yield CacheRecord(
-            record_id=found["id"],
-            created=datetime.fromisoformat(found["created"]).replace(tzinfo=UTC),
-            is_shared=found["shared"] == "true",
-            size_bytes=round(float(number) * _UNITS[unit]),
-            description=found["description"],
-        )
-
-
-def read_store(text: str) -> str:
-    """Given a daemon's storage driver and what that says of itself, return where it keeps its images, in words."""
-    driver, _, status = text.strip().partition(" ")
-    return f"containerd ({driver})" if _CONTAINERD in status else driver
+def read_time(text: str) -> datetime | None:
+    """Given a time as docker prints it, return it, to the second; None if that is not one."""
+    found = _TIME.fullmatch(text.strip())
+    try:
+        return datetime.fromisoformat(found["second"] + found["zone"]) if found else None
+    except ValueError:
+        return None
 
 
 def only_waited(text: str) -> bool:
-    """Given what an unfinished transfer printed, return whether each of its layers only waited for the engine."""
+    """Given what an unfinished transfer printed, return whether the engine calls each of its layers "Waiting"."""
     states = dict(_STATE.findall(text))
     return bool(states) and set(states.values()) == {"Waiting"}
 
 
-def last_lines(completed: Completed) -> tuple[str, ...]:
-    """Given a command that ended, return its last lines, as on a terminal."""
-    # Standard output holds the progress, standard error the error: that comes last.
-    lines = [line.rstrip() for text in (completed.stdout, completed.stderr) for line in text.splitlines()]
-    return tuple([line for line in lines if line][-OUTPUT_LINES:])
-
-
 def _count_retries(text: str) -> int:
-    """Given what docker printed, return how often it tried again: each countdown once."""
-    counts: dict[str, int] = {}
-    retries = 0
+    counts, retries = dict[str, int](), 0
     for layer, seconds in _RETRYING.findall(text):
         if counts.get(layer) != int(seconds) + 1:
             retries += 1
@@ -312,9 +282,9 @@ def _count_retries(text: str) -> int:
     return retries
 
 
-def _common(completed: Completed) -> dict[str, Any]:
+def _common(completed: Printed) -> dict[str, Any]:
     retries = _count_retries(completed.stdout) + _count_retries(completed.stderr)
-    return {"seconds": completed.seconds, "retries": retries, "output": last_lines(completed)}
+    return {"seconds": completed.seconds, "retries": retries, "output": completed.last_lines()}
 
 
 def _last(pattern: re.Pattern[str], text: str) -> str | None:
@@ -323,10 +293,8 @@ def _last(pattern: re.Pattern[str], text: str) -> str | None:
 
 
 def _whole_id(text: str) -> str:
-    """Given an ID, return it with its algorithm, which podman leaves out."""
     return f"sha256:{text}" if _BARE_ID.fullmatch(text) else text
 
 
 def _familiar(name: str) -> str:
-    """Given the full name of an image, return it as docker prints it."""
     return name.removeprefix("docker.io/").removeprefix("library/") if name.startswith("docker.io/") else name

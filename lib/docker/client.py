@@ -1,25 +1,43 @@
-"""Client: what the `docker` program is, docker's own CLI or podman, and by what it shall build."""
+"""Client: what the `docker` program is, docker's own CLI or podman, and which builder it and its engine have."""
 
 from __future__ import annotations
 
-import logging
 import re
 import threading
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
+from lib.command import Runner
 from lib.docker import BuiltBy, Docker, DockerError
+from lib.docker.cli import DOCKER, Dialect
 from lib.docker.environment import builder_environment
-from lib.docker.podman import Podman
+from lib.docker.nerdctl import is_nerdctl, refuse
+from lib.docker.podman import PODMAN
+from lib.failure import Reason
+from lib.secret import Secret
 from lib.target import Builder
 
-_log = logging.getLogger(__name__)
-
 _HELP_SECONDS = 5.0
+_ENGINE_SECONDS = 10.0
 _PODMAN = re.compile(r"^\s*podman(?:-remote)? build\b", re.MULTILINE)
 _BUILDX = re.compile(r"^Usage:\s+docker buildx build\b", re.MULTILINE)
 
-#: Without it buildx puts a second manifest beside the image, which tells of the build.
+#: Without it buildx puts a second manifest beside the image, which describes the build.
 _PROVENANCE = "--provenance"
+
+#: A context that has a name: in the CLI since buildx 0.8, in the engine since Docker 23, whose API this is.
+_NAMED_CONTEXT = "--build-context"
+_API = re.compile(r"^1\.(?P<minor>\d+)$")
+_API_WITH_NAMED_CONTEXT = 42
+
+#: A Dockerfile in which there is nothing to build, of which the classic builder complains.
+_NOTHING_TO_BUILD = Secret("\n")
+#: What an engine says that has no such builder, or a proxy before it that lets nothing through to it. No engine up to
+#: 29 says in advance which builders it has.
+_NO_CLASSIC = re.compile(
+    r"error response from daemon:.*(?:(?:classic|legacy) builder|builder version|invalid version|page not found"
+    r"|not implemented|forbidden|method not allowed)",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +45,20 @@ class _Kind:
     """What a docker program is.
 
     Attributes:
-        builder: what it builds by.
-        flags: what that builder is told besides.
+        builder: what it builds with.
+        flags: what else that builder is given.
+        dialect: whose words it takes and prints.
+        runner: what runs its commands, if that is not what runs docker's.
+        with_buildx: that builder is reached by buildx.
+        names_contexts: it takes contexts by name.
     """
 
     builder: BuiltBy
     flags: tuple[str, ...]
+    dialect: Dialect = DOCKER
+    runner: Runner | None = None
+    with_buildx: bool = False
+    names_contexts: bool = False
 
 
 class Client:
@@ -47,11 +73,12 @@ class Client:
         self._known: dict[Builder, _Kind] = {}
         self._lock = threading.Lock()
 
-    def equipped(self, docker: Docker, wanted: Builder) -> Docker:
-        """Given the CLI, and the builder that a target wants, return the CLI as it builds by that one, or is podman.
+    def for_builder(self, docker: Docker, wanted: Builder) -> Docker:
+        """Given the CLI, and the builder that a target wants, return the CLI as it builds with that one, or as podman.
 
-        What it can do is read from its own help. One that can't be asked is taken for docker's own with the wanted
-        builder, and is asked again the next time: what keeps it from answering is told by the cycle's own commands.
+        What the CLI can do is read from its own help; which builders the engine has, it is asked. If they can't be
+        asked, they are taken for docker's own with the wanted builder, and asked again the next time: the cycle's own
+        commands report what keeps them from answering.
         """
         with self._lock:
             try:
@@ -61,28 +88,73 @@ class Client:
             except DockerError as error:
                 self.faults[wanted] = error.failure.detail
                 kind = _BUILDKIT if wanted is Builder.BUILDKIT else _CLASSIC
-        same = {field.name: getattr(docker, field.name) for field in fields(docker)}
-        same |= {"env": _environment(docker, kind.builder), "builder": kind.builder, "build_flags": kind.flags}
-        return Podman(**same) if kind.builder is BuiltBy.BUILDAH else Docker(**same)
+        return replace(
+            docker,
+            env=_environment(docker, kind.builder),
+            dialect=kind.dialect,
+            builder=kind.builder,
+            build_flags=kind.flags,
+            runner=kind.runner or docker.runner,
+            names_contexts=kind.names_contexts,
+            with_buildx=kind.with_buildx,
+        )
 
 
 _CLASSIC = _Kind(BuiltBy.CLASSIC, ("--force-rm",))
-_BUILDKIT = _Kind(BuiltBy.BUILDKIT, ())
-_BUILDAH = _Kind(BuiltBy.BUILDAH, ("--force-rm",))
+_BUILDKIT = _Kind(BuiltBy.BUILDKIT, (), with_buildx=True)
+_BUILDAH = _Kind(BuiltBy.BUILDAH, ("--force-rm",), PODMAN)
+_NERDCTL = _Kind(BuiltBy.BUILDKIT, (), runner=refuse)
 
 
 def _recognise(docker: Docker, wanted: Builder) -> _Kind:
-    """Given the CLI and the builder that is wanted, return what it is. Raise DockerError where it can't be asked."""
     if wanted is not Builder.BUILDKIT:
         text = _help(docker, BuiltBy.CLASSIC)
-        if _PODMAN.search(text):
-            return _BUILDAH
-        if wanted is Builder.CLASSIC or not _BUILDX.search(text):
+        if (other := _other_program(text)) is not None:
+            return other
+        if wanted is Builder.CLASSIC or not (_BUILDX.search(text) or _lacks_classic(docker)):
             return _CLASSIC
     text = _help(docker, BuiltBy.BUILDKIT)
+    if (other := _other_program(text)) is not None:
+        return other
+    return _Kind(
+        BuiltBy.BUILDKIT,
+        ("--provenance=false",) if _PROVENANCE in text else (),
+        with_buildx=_BUILDX.search(text) is not None,
+        names_contexts=_NAMED_CONTEXT in text and _engine_names_contexts(docker),
+    )
+
+
+def _other_program(text: str) -> _Kind | None:
+    """Given a help, return what program that is of, None if it is docker's own."""
     if _PODMAN.search(text):
         return _BUILDAH
-    return _Kind(BuiltBy.BUILDKIT, ("--provenance=false",)) if _PROVENANCE in text else _BUILDKIT
+    return _NERDCTL if is_nerdctl(text) else None
+
+
+def _lacks_classic(docker: Docker) -> bool:
+    """Given the CLI, return whether the engine has no classic builder. Raise DockerError if it does not answer."""
+    asking = replace(docker, env=_environment(docker, BuiltBy.CLASSIC))
+    completed = asking.complete("build", ("build", "--quiet", "-"), _ENGINE_SECONDS, _NOTHING_TO_BUILD)
+    if completed.ok:
+        return False
+    if _NO_CLASSIC.search(completed.stderr):
+        return True
+    error = asking.failed("build", completed)
+    if error.deadline_passed or error.failure.reason in (Reason.DAEMON, Reason.CLI):
+        raise error
+    return False
+
+
+def _engine_names_contexts(docker: Docker) -> bool:
+    """Given the CLI, return whether the engine does, as far as it may be asked. Raise DockerError if it is away."""
+    try:
+        version = docker.run("version", ("--format", "{{.Server.APIVersion}}"), _ENGINE_SECONDS).stdout.strip()
+    except DockerError as error:
+        if error.failure.refused is None:
+            raise
+        return False
+    found = _API.match(version)
+    return found is not None and int(found["minor"]) >= _API_WITH_NAMED_CONTEXT
 
 
 def _help(docker: Docker, builder: BuiltBy) -> str:

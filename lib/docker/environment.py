@@ -15,11 +15,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lib.command import Command, CommandError, Runner
-from lib.failure import classify
+from lib.command import Command, CommandError, Ending, Runner
+from lib.docker.cli import judged
+from lib.docker.printed import Printed
+from lib.ending import CantRun, NotNow
 from lib.target import Builder
 
 _CONTEXT_SECONDS = 10.0
+
+#: Where docker looks for its engine if nobody says where that is.
+_DEFAULT_HOST = "unix:///var/run/docker.sock"
 
 #: Not for docker: our own options hold passwords, the service manager's variables are ours alone, and the rest would
 #: have a cycle do something else than it says.
@@ -40,7 +45,7 @@ _KEPT_BACK = frozenset(
 )
 
 
-class SetupError(Exception):
+class SetupError(CantRun):
     """The host's docker set-up can't be used as it is. Its text says what is wrong and what to do."""
 
 
@@ -48,7 +53,7 @@ def docker_environment(env: Mapping[str, str], program: str, runner: Runner) -> 
     """Given the monitor's own environment, the docker CLI and what runs it, return the environment of its commands.
 
     The endpoint of the user's current Docker context is in it, since a private config folder loses that. Raise
-    SetupError where that context can't be read.
+    SetupError if that context can't be used, and NotNow if docker can't be asked for it.
     """
     kept = {
         name: value
@@ -63,8 +68,22 @@ def docker_environment(env: Mapping[str, str], program: str, runner: Runner) -> 
 
 def builder_environment(env: Mapping[str, str], builder: Builder) -> dict[str, str]:
     """Given the environment of docker commands, and the builder that is wanted, return the one that chooses it."""
+    if builder is Builder.BUILDKIT:
+        # Of each build that is traced, BuildKit keeps the trace in its history: nine tenths of what that takes.
+        return {**env, "DOCKER_BUILDKIT": "1", "OTEL_TRACES_SAMPLER": "always_off"}
     # The classic builder: its layers are gone with the image, so that the pull after it has to move them.
-    return {**env, "DOCKER_BUILDKIT": "1" if builder is Builder.BUILDKIT else "0"}
+    return {**env, "DOCKER_BUILDKIT": "0"}
+
+
+def engine_of(env: Mapping[str, str], program: str) -> str:
+    """Given the environment of docker commands, and the docker CLI, return what distinguishes the engine that they work
+    with from others: as far as these tell, it is the same for all who work with that one.
+    """
+    if "podman" in Path(program).name:
+        return f"podman {env.get('CONTAINER_HOST', '')}"
+    host = env.get("DOCKER_HOST") or _DEFAULT_HOST
+    scheme, _, path = host.partition("://")
+    return f"{scheme}://{os.path.realpath(path)}" if scheme == "unix" else host
 
 
 def user_plugins(env: Mapping[str, str]) -> Path | None:
@@ -73,21 +92,17 @@ def user_plugins(env: Mapping[str, str]) -> Path | None:
     A private config folder loses them, and buildx may be one. None where there are none.
     """
     plugins = _user_config(env) / "cli-plugins"
-    return plugins.resolve() if plugins.is_dir() else None
+    return plugins.resolve() if os.path.isdir(plugins) else None  # noqa: PTH112  unlike Path.is_dir, it never raises
 
 
 def prepare_config(folder: Path, host: str, source: Path | None) -> None:
     """Given a private Docker config folder, the registry's host and a folder with logins to take, make it ready.
 
-    Raise OSError or ValueError where the logins can't be read.
+    Raise ValueError if the logins can't be read, and OSError if the folder can't be written.
     """
     # With no login at all in it, docker would take a new one to a credential store of the user's.
-    config: dict[str, Any] = {"auths": {host: {}}}
-    if source is not None and (source / "config.json").exists():
-        config = json.loads((source / "config.json").read_text(encoding="utf-8"))
-        if not isinstance(config, dict):
-            raise ValueError(f"{source / 'config.json'} is no Docker configuration")
-        config.pop("currentContext", None)
+    config = {"auths": {host: {}}} if source is None else read_config(source)
+    config.pop("currentContext", None)
     # At once or not at all: several targets share the folder without logins, and docker may be reading it.
     descriptor, unfinished = tempfile.mkstemp(dir=folder)
     try:
@@ -97,6 +112,25 @@ def prepare_config(folder: Path, host: str, source: Path | None) -> None:
     except BaseException:
         Path(unfinished).unlink(missing_ok=True)
         raise
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Given a Docker config folder of the user's, return what is configured there.
+
+    Raise ValueError, which names the file and says what is wrong with it, never what is in it.
+    """
+    file = folder / "config.json"
+    if not os.path.isdir(folder):  # noqa: PTH112  as above
+        raise ValueError(f"{folder} is no folder")
+    try:
+        config = json.loads(file.read_bytes())
+    except OSError as error:
+        raise ValueError(f"{file} can't be read: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        raise ValueError(f"{file} is not JSON") from None
+    if not isinstance(config, dict):
+        raise ValueError(f"{file} is no Docker configuration")  # noqa: TRY004  it is what is in the file
+    return config
 
 
 def forget_logins(folder: Path) -> None:
@@ -127,7 +161,6 @@ def _current_context(env: Mapping[str, str]) -> str | None:
 
 
 def _endpoint_of(context: str, env: Mapping[str, str], program: str, runner: Runner) -> dict[str, str]:
-    """Given a Docker context's name, return the environment variables that name its endpoint."""
     advice = "set DOCKER_HOST, or choose another context with `docker context use`"
     argv = (program, "context", "inspect", "--format", "{{json .}}", "--", context)
     # The user's own environment, so that the context is looked for where the user has it.
@@ -135,10 +168,12 @@ def _endpoint_of(context: str, env: Mapping[str, str], program: str, runner: Run
     try:
         completed = runner(Command(argv, own, _CONTEXT_SECONDS))
     except CommandError as error:
-        raise SetupError(f"the Docker context {context!r} can't be read: {error}; {advice}") from None
+        raise NotNow(f"the Docker context {context!r} can't be read: {error}; {advice}") from None
+    if completed.ending is not Ending.ITSELF:
+        raise NotNow(f"the Docker context {context!r} can't be read: docker had not answered in time; {advice}")
     if not completed.ok:
-        failure = classify("context", completed.exit_code, completed.stdout, completed.stderr)
-        raise SetupError(f"the Docker context {context!r} can't be read: {failure.detail}; {advice}")
+        detail = judged("context", Printed.by(completed)).detail
+        raise SetupError(f"the Docker context {context!r} can't be read: {detail}; {advice}")
     try:
         shape = json.loads(completed.stdout)
         endpoint = shape["Endpoints"]["docker"]

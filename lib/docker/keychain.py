@@ -1,4 +1,4 @@
-"""Keychain: whether the credential helper of a Docker configuration gives a login at all.
+"""Keychain: the logins that a Docker configuration has, and whether its credential helper gives one at all.
 
 Where it fails, docker says nothing of that: it goes on without a login, and all that is seen is the registry's refusal.
 """
@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from base64 import b64decode
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lib.blanking import without_secrets
 from lib.command import Command, CommandError, Runner
 from lib.reference import DEFAULT_HOST
 from lib.secret import Secret
@@ -28,31 +32,102 @@ _NAME = re.compile(r"[\w.-]+", re.ASCII)
 _NO_SUCH_LOGIN = "credentials not found in native keychain"
 
 
-def why_no_login(runner: Runner, env: Mapping[str, str], config: Path, host: str) -> str | None:
+#: Under which names docker keeps what lets it in.
+_LOGIN_KEYS = frozenset({"auth", "password", "identitytoken", "registrytoken", "Username", "Secret"})
+
+
+@dataclass(frozen=True, slots=True)
+class HelperAnswer:
+    """What a credential helper did when it was asked for a login.
+
+    Attributes:
+        why_none: why it gave none; None if it gave one, or knows of none.
+        secrets: what it printed on standard output.
+    """
+
+    why_none: str | None = None
+    secrets: tuple[Secret, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A name, and the password to it."""
+
+    username: str
+    password: Secret
+
+
+def plain_login(config: Path, host: str) -> Login | None:
+    """Given a Docker config folder and a registry's host, return the login that stands there in plain text.
+
+    None if there is none: a credential helper may have it, or the registry gave a token in its place.
+    """
+    server = _HUB if host == DEFAULT_HOST else host
+    try:
+        login: Any = json.loads((config / "config.json").read_text(encoding="utf-8"))["auths"][server]
+        name, _, password = b64decode(login["auth"]).decode().partition(":")
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return Login(name, Secret(password)) if name and password and not login.get("identitytoken") else None
+
+
+def stored_logins(config: Path) -> Iterator[Secret]:
+    """Given a Docker config folder, return what is secret in its logins. Nothing if there are none to be read."""
+    try:
+        logins: Any = json.loads((config / "config.json").read_text(encoding="utf-8"))["auths"].values()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return
+    for login in logins:
+        yield from _login(login)
+
+
+def ask_helper(runner: Runner, env: Mapping[str, str], config: Path, host: str) -> HelperAnswer:
     """Ask the credential helper for a login, as docker does.
 
-    Given what runs it, its environment, the Docker config folder and the registry's host, return why it gives none;
-    None where it gives one, knows of none, or where no helper is named for this host. What it gives is not looked at.
+    Given what runs it, its environment, the Docker config folder and the registry's host, return what it answered; an
+    empty answer if no helper is named for this host.
     """
     server = _HUB if host == DEFAULT_HOST else host
     name = _helper(config, server)
     if name is None:
-        return None
+        return HelperAnswer()
     program = f"docker-credential-{name}"
     # What is said to it is no secret, but standard input is only ever given one.
     command = Command((program, "get"), {**env, "DOCKER_CONFIG": str(config)}, _ASK_SECONDS, stdin=Secret(server))
     try:
         completed = runner(command)
     except CommandError as error:
-        return f"the credential helper can't be run: {error}"
-    said = completed.stdout.strip() or completed.stderr.strip()
-    if completed.ok or said == _NO_SUCH_LOGIN:
-        return None
-    return f"the credential helper {program} gives no login: {said or f'exit code {completed.exit_code}'}"
+        return HelperAnswer(f"the credential helper can't be run: {error}")
+    printed = completed.stdout.strip()
+    secrets = tuple(_printed(printed))
+    if completed.ok or printed == _NO_SUCH_LOGIN:
+        return HelperAnswer(secrets=secrets)
+    # In docker's own form, so that it is blanked as that is.
+    said = f", out: `{printed}`" if printed else ""
+    words = without_secrets(completed.stderr.strip(), secrets) or f"exit code {completed.exit_code}"
+    return HelperAnswer(f"the credential helper {program} gives no login: {words}{without_secrets(said)}", secrets)
+
+
+def _printed(text: str) -> Iterator[Secret]:
+    """Given what a helper printed on standard output, return it as secrets: a login, or else each line."""
+    try:
+        login = json.loads(text)
+    except ValueError:
+        yield from map(Secret, filter(None, map(str.strip, text.splitlines())))
+    else:
+        yield from _login(login)
+
+
+def _login(login: Any) -> Iterator[Secret]:
+    for key, value in login.items() if isinstance(login, dict) else ():
+        if key in _LOGIN_KEYS and isinstance(value, str) and value:
+            yield Secret(value)
+            if key == "auth":
+                with suppress(ValueError):
+                    yield Secret(b64decode(value).decode().partition(":")[2])
 
 
 def _helper(config: Path, server: str) -> str | None:
-    """Given a Docker config folder and a registry, return the name of the helper that docker asks; None for none."""
     try:
         shape: Any = json.loads((config / "config.json").read_text(encoding="utf-8"))
         name = (shape.get("credHelpers") or {}).get(server) or shape.get("credsStore")

@@ -1,11 +1,12 @@
-"""Why a step failed, whose fault that is, what it says of the registry, what to do: Reason, Scope, Verdict, ADVICE.
+"""Why a step failed, whose fault that is, and what it says of the registry: Reason, Scope, Verdict.
 
-docs/reasons.md says the same at more length.
+All that the program knows of a reason or a scope is in its row here. docs/reasons.md says the same at more length.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any, Self
 
 
 class Verdict(StrEnum):
@@ -17,122 +18,149 @@ class Verdict(StrEnum):
 
 
 class Scope(StrEnum):
-    """Whose fault a failure is."""
+    """Whose fault a failure is.
 
-    REGISTRY = "registry"
-    CREDENTIALS = "credentials"
-    NETWORK = "network"
-    HOST = "host"
-    DEPENDENCY = "dependency"
-    CONFIG = "config"
+    Attributes:
+        verdict: of a cycle that failed with this scope: `down` if users of the registry meet the fault, too.
+        words: whose fault it is and whether the registry's users meet it, for people: a sentence.
+    """
 
-    @property
-    def verdict(self) -> Verdict:
-        """The verdict of a cycle that failed with this scope: what users of the registry also meet is `down`."""
-        users_meet_it_too = self in (Scope.REGISTRY, Scope.CREDENTIALS, Scope.NETWORK)
-        return Verdict.DOWN if users_meet_it_too else Verdict.UNKNOWN
+    verdict: Verdict
+    words: str
+
+    REGISTRY = "registry", Verdict.DOWN, "The fault is the registry's: its users meet it, too."
+    CREDENTIALS = "credentials", Verdict.DOWN, "The fault is in the account: whoever uses it meets it, too."
+    NETWORK = "network", Verdict.DOWN, "The fault is on the way to the registry: its users may meet it, too."
+    HOST = "host", Verdict.UNKNOWN, "The fault is on the monitor's own host: nothing is known of the registry."
+    DEPENDENCY = (
+        "dependency",
+        Verdict.UNKNOWN,
+        (
+            "Something else is to blame, such as a base image's registry or a replica's source: nothing is known of"
+            " this registry."
+        ),
+    )
+    CONFIG = "config", Verdict.UNKNOWN, "The fault is in how the monitor is set up: nothing is known of the registry."
+
+    def __new__(cls, name: str, *row: Any) -> Self:
+        """Given a row, make it a member; its name alone finds it later."""
+        scope = str.__new__(cls, name)
+        scope._value_ = name
+        scope.verdict, scope.words = row
+        return scope
 
 
 class Reason(StrEnum):
-    """Why a step failed."""
+    """Why a step failed.
 
-    SERVER_ERROR = "server_error"
-    RATE_LIMITED = "rate_limited"
-    NOT_FOUND = "not_found"
-    QUOTA = "quota"
-    REJECTED = "rejected"
-    INTEGRITY = "integrity"
-    STALE = "stale"
-    UNCLASSIFIED = "unclassified"
-    UNAUTHORIZED = "unauthorized"
-    DENIED = "denied"
-    DNS = "dns"
-    REFUSED = "refused"
-    UNREACHABLE = "unreachable"
-    RESET = "reset"
-    TLS = "tls"
-    TIMEOUT = "timeout"
-    PROXY = "proxy"
-    DAEMON = "daemon"
-    CLI = "cli"
-    DISK_FULL = "disk_full"
-    BUILD = "build"
-    WARM = "warm"
-    IN_USE = "in_use"
-    BASE_IMAGE = "base_image"
-    REFERENCE = "reference"
-    FOREIGN = "foreign"
-    CREDENTIAL_HELPER = "credential_helper"
+    Attributes:
+        scope: whose fault it is.
+        words: what happened, for people, to be read after "push failed after 50 s: ".
+        advice: what to do first, for people: a sentence.
+    """
 
-    @property
-    def scope(self) -> Scope:
-        """Whose fault a failure of this reason is."""
-        return _SCOPES[self]
+    scope: Scope
+    words: str
+    advice: str
 
+    # A row begins with its name and scope, and has a line for words and one for advice.
+    # fmt: off
+    SERVER_ERROR = ("server_error", Scope.REGISTRY,
+        "the registry answered with a server error",
+        "Look at the registry's own logs and storage, then at what stands in front of it.")
+    RATE_LIMITED = ("rate_limited", Scope.REGISTRY,
+        "the registry said that it was asked too often",
+        "Log in with an account that has a higher limit, or test this target less often.")
+    NOT_FOUND = ("not_found", Scope.REGISTRY,
+        "the registry said that the image is not there",
+        ("Create the repository, where the registry makes none by itself; or find out who deleted the repository or"
+         " the tag, or whether the registry lost data."))
+    QUOTA = ("quota", Scope.REGISTRY,
+        "a storage limit of the registry is reached",
+        "Delete old images from the repository or raise its storage limit.")
+    REJECTED = ("rejected", Scope.REGISTRY,
+        "the registry understood the request and refused it",
+        ("Exclude this tag from rules that make tags immutable; or allow what else the registry refused (size,"
+         " read-only mode) for this repository."))
+    INTEGRITY = ("integrity", Scope.REGISTRY,
+        "what came back is not what was sent",
+        "Treat the registry's storage and caches as suspect, and compare digests from another place.")
+    STALE = ("stale", Scope.REGISTRY,
+        "the registry gave back an older image than the one that was pushed last",
+        "Look for a cache, mirror or replica that still serves an older image, or for a restored backup.")
+    UNCLASSIFIED = ("unclassified", Scope.REGISTRY,
+        "docker said why in words that this monitor does not know",
+        "Read docker's own words, and report them so that the next release knows them.")
+    UNAUTHORIZED = ("unauthorized", Scope.CREDENTIALS,
+        "the registry did not accept the login",
+        "Check that the user name and password still log in, and have not expired.")
+    DENIED = ("denied", Scope.CREDENTIALS,
+        "the registry let this account in, but did not let it do this",
+        "Check that the account may pull from and push to this repository, and that the repository exists.")
+    DNS = ("dns", Scope.NETWORK,
+        "the registry's name could not be resolved",
+        "Resolve the registry's name on this host, then check the resolvers that the docker daemon uses.")
+    REFUSED = ("refused", Scope.NETWORK,
+        "nothing accepts connections at the address that docker was sent to",
+        ("Check that what the error names (the registry, or the token server or store that it sends docker to) runs"
+         " and listens on this port, then the load balancer in front."))
+    UNREACHABLE = ("unreachable", Scope.NETWORK,
+        "no way leads to the registry's address",
+        "Check this host's route to the registry, then firewalls on the way.")
+    RESET = ("reset", Scope.NETWORK,
+        "the connection was cut",
+        "Look for a proxy, load balancer or firewall that cuts connections, or a registry that crashes.")
+    TLS = ("tls", Scope.NETWORK,
+        "no TLS connection that docker trusts could be made",
+        "Look at the registry's certificate: expiry, names, issuer; and whether the port speaks TLS at all.")
+    TIMEOUT = ("timeout", Scope.NETWORK,
+        "it had not ended by its deadline",
+        "Check how fast the registry answers from elsewhere, then for lost packets on the way.")
+    PROXY = ("proxy", Scope.NETWORK,
+        "the proxy on the way failed or refused",
+        "Check the proxy that the docker daemon is configured with: address, credentials and rules.")
+    DAEMON = ("daemon", Scope.HOST,
+        "the docker daemon on the monitor's host did not do its part",
+        "Check on this host that the docker daemon runs, and that this user may open its socket.")
+    CLI = ("cli", Scope.HOST,
+        "the docker program on the monitor's host could not do its part",
+        "Run `docker version` as this user: the docker program is missing, misused or was killed.")
+    DISK_FULL = ("disk_full", Scope.HOST,
+        "the disk of the docker daemon on the monitor's host is full",
+        "Free space on the disk of the docker daemon's data folder on this host.")
+    BUILD = ("build", Scope.HOST,
+        "the test image could not be built on the monitor's host",
+        "Read the build's last lines and try the same builder by hand on this host.")
+    WARM = ("warm", Scope.HOST,
+        "the payload was still on the monitor's host, so that nothing had to be moved",
+        "Find what kept the payload on this host: a build cache, or somebody else who pulls this image.")
+    IN_USE = ("in_use", Scope.HOST,
+        "something on the monitor's host still uses the test image",
+        "Find the container on this host that was made from the test image, and remove it.")
+    STARVED = ("starved", Scope.HOST,
+        "this host stood still, or left the step too little time",
+        ("Check whether this host was paused, suspended or overloaded; then that `cycle-timeout` has room for"
+         " `step-timeout` beside the build."))
+    BASE_IMAGE = ("base_image", Scope.DEPENDENCY,
+        "the base image could not be had from its own registry",
+        "Check the base image's name and its own registry: the monitored registry is not to blame.")
+    REFERENCE = ("reference", Scope.CONFIG,
+        "docker does not accept a name that the configuration gives",
+        "Correct the repository, tag or base image in the configuration.")
+    FOREIGN = ("foreign", Scope.CONFIG,
+        "the tag holds an image that this monitor did not make",
+        "Give this monitor a repository or tag of its own, or set `overwrite` to replace the image there.")
+    CREDENTIAL_HELPER = ("credential_helper", Scope.CONFIG,
+        "the login could not be read on the monitor's host, or its credential helper failed",
+        "Run the credential helper that the Docker configuration names, by hand, as this user.")
+    # fmt: on
 
-_REASONS_BY_SCOPE: dict[Scope, tuple[Reason, ...]] = {
-    Scope.REGISTRY: (
-        Reason.SERVER_ERROR,
-        Reason.RATE_LIMITED,
-        Reason.NOT_FOUND,
-        Reason.QUOTA,
-        Reason.REJECTED,
-        Reason.INTEGRITY,
-        Reason.STALE,
-        Reason.UNCLASSIFIED,
-    ),
-    Scope.CREDENTIALS: (Reason.UNAUTHORIZED, Reason.DENIED),
-    Scope.NETWORK: (
-        Reason.DNS,
-        Reason.REFUSED,
-        Reason.UNREACHABLE,
-        Reason.RESET,
-        Reason.TLS,
-        Reason.TIMEOUT,
-        Reason.PROXY,
-    ),
-    Scope.HOST: (Reason.DAEMON, Reason.CLI, Reason.DISK_FULL, Reason.BUILD, Reason.WARM, Reason.IN_USE),
-    Scope.DEPENDENCY: (Reason.BASE_IMAGE,),
-    Scope.CONFIG: (Reason.REFERENCE, Reason.FOREIGN, Reason.CREDENTIAL_HELPER),
-}
-_SCOPES: dict[Reason, Scope] = {reason: scope for scope, reasons in _REASONS_BY_SCOPE.items() for reason in reasons}
-
-#: What to do first, one sentence a reason.
-ADVICE: dict[Reason, str] = {
-    Reason.SERVER_ERROR: "Look at the registry's own logs and storage, then at what stands in front of it.",
-    Reason.RATE_LIMITED: "Log in with an account that has a higher limit, or test this target less often.",
-    Reason.NOT_FOUND: (
-        "Create the repository, where the registry makes none by itself; or find out who deleted the repository or the"
-        " tag, or whether the registry lost data."
-    ),
-    Reason.QUOTA: "Delete old images from the repository or raise its storage limit.",
-    Reason.REJECTED: (
-        "Exclude this tag from rules that make tags immutable; or allow what else the registry refused (size, read-only"
-        " mode) for this repository."
-    ),
-    Reason.INTEGRITY: "Treat the registry's storage and caches as suspect, and compare digests from another place.",
-    Reason.STALE: "Look for a cache, mirror or replica that still serves an older image, or for a restored backup.",
-    Reason.UNCLASSIFIED: "Read docker's own words, and report them so that the next release knows them.",
-    Reason.UNAUTHORIZED: "Check that the user name and password still log in, and have not expired.",
-    Reason.DENIED: "Check that the account may pull from and push to this repository, and that the repository exists.",
-    Reason.DNS: "Resolve the registry's name on this host, then check the resolvers that the docker daemon uses.",
-    Reason.REFUSED: (
-        "Check that what the error names (the registry, or the token server or store that it sends docker to) runs and"
-        " listens on this port, then the load balancer in front."
-    ),
-    Reason.UNREACHABLE: "Check this host's route to the registry, then firewalls on the way.",
-    Reason.RESET: "Look for a proxy, load balancer or firewall that cuts connections, or a registry that crashes.",
-    Reason.TLS: "Look at the registry's certificate: expiry, names, issuer; and whether the port speaks TLS at all.",
-    Reason.TIMEOUT: "Check how fast the registry answers from elsewhere, then for lost packets on the way.",
-    Reason.PROXY: "Check the proxy that the docker daemon is configured with: address, credentials and rules.",
-    Reason.DAEMON: "Check on this host that the docker daemon runs, and that this user may open its socket.",
-    Reason.CLI: "Run `docker version` as this user: the docker program is missing, misused or was killed.",
-    Reason.DISK_FULL: "Free space on the disk of the docker daemon's data folder on this host.",
-    Reason.BUILD: "Read the build's last lines and try the same builder by hand on this host.",
-    Reason.WARM: "Find what kept the payload on this host: a build cache, or somebody else who pulls this image.",
-    Reason.IN_USE: "Find the container on this host that was made from the test image, and remove it.",
-    Reason.BASE_IMAGE: "Check the base image's name and its own registry: the monitored registry is not to blame.",
-    Reason.REFERENCE: "Correct the repository, tag or base image in the configuration.",
-    Reason.FOREIGN: "Give this monitor a repository or tag of its own, or set `overwrite` to replace the image there.",
-    Reason.CREDENTIAL_HELPER: "Run the credential helper that the Docker configuration names, by hand, as this user.",
-}
+    def __new__(cls, name: str, *row: Any) -> Self:
+        """Given a row, make it a member; its name alone finds it later."""
+        reason = str.__new__(cls, name)
+        reason._value_ = name
+        try:
+            reason.scope, reason.words, reason.advice = row
+        except ValueError:
+            raise TypeError(f"the reason {name} needs a scope, words and advice") from None
+        return reason

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from itertools import islice
 
 #: How far back from its end an output is searched for an error.
@@ -18,10 +19,31 @@ LINES_SEARCHED = 60
 CHARACTERS_MATCHED = 3000
 
 
-def phrases(text: str) -> re.Pattern[str]:
+class Words:
+    """A regular expression, in any case, that is compiled when it is first needed: most runs never meet a failure."""
+
+    def __init__(self, pattern: str, flags: int = 0) -> None:
+        """Given the expression and flags of `re`."""
+        self.pattern = pattern
+        self._flags = flags | re.IGNORECASE
+
+    @cached_property
+    def _compiled(self) -> re.Pattern[str]:
+        return re.compile(self.pattern, self._flags)
+
+    def search(self, text: str) -> re.Match[str] | None:
+        """Given a text, return where the expression first fits."""
+        return self._compiled.search(text)
+
+    def match(self, text: str) -> re.Match[str] | None:
+        """Given a text, return how the expression fits at its beginning."""
+        return self._compiled.match(text)
+
+
+def phrases(text: str) -> Words:
     """Given regular expressions, apart by ` | ` or a line's end, return one for any of them, in any case."""
     alternatives = [phrase.strip() for line in text.splitlines() for phrase in line.split(" | ")]
-    return re.compile("|".join(filter(None, alternatives)), re.IGNORECASE)
+    return Words("|".join(filter(None, alternatives)))
 
 
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*|[@-Z\\^_])")
@@ -47,15 +69,33 @@ _NOISE = phrases(
 _ASIDE = phrases(
     r"""
     (?:time=(?:"[^"]*"|\S+) )?level=(?!fatal) | (?:DEBU|INFO|WARN|ERRO)\[
-    \[?warn(?:ing)?\b | notice: | \[DEPRECATION | \*\* Message
+    \[?warn(?:ing)?\b | notice: | \[DEPRECATION NOTICE\](?!.*(?:is disabled|been removed|no longer)) | \*\* Message
     """
 )
 
-_URL = re.compile(r"""\bhttps?://[^\s"'`<>\\]+""", re.IGNORECASE)
+URL = re.compile(r"""\bhttps?://[^\s"'`<>\\]+""", re.IGNORECASE)
 _MARKUP = re.compile(r"<[^<>]*>")
+_TAG = phrases(r"</?(?:h1|h2|title|center|hr|body|p|error|code|message)>")
+_HIDDEN = re.compile(r"<(style|script)\b[^<]*</\1>", re.IGNORECASE)
 _DIGEST = re.compile(r"\b[0-9a-f]{12,}\b")
 # A path, a repository or an image. Tried at the beginning of a word only, so that it stays linear.
 _NAME = re.compile(r"""(?<![^\s"'`(\[])(?!i/o\b|input/output\b|(?:username|login)/password\b)[^\s"'`(\[]*/[^\s"'`]*""")
+
+# A line that can't begin a message: markup, a point of a list, the second sentence of a notice.
+_CONTINUATION = phrases(r"< | \* | Suggest the author | More information at | Please contact the? ?admin")
+# What goes on to its end: a registry's list of errors, what ssh said.
+_LIST = phrases(r"errors: | stderr=")
+_UNFINISHED = phrases(r"(?:error response from daemon:\s*)?\[DEPRECATION NOTICE\]")
+# containerd prints the status of an answer on one line, and the registry's own errors below it.
+_ANSWERED = re.compile(r"unexpected status (?:from|code) .*: \d{3} [\w '-]+$", re.IGNORECASE)
+_CODE_BEGINS = re.compile(
+    r"(?:denied|unauthorized|unknown|unsupported|unavailable|toomanyrequests"
+    r"|[a-z]+(?: [a-z]+)? (?:unknown|invalid|unverified))(?:: |$)"
+)
+_PAGE_BEGINS = phrases(r"<!doctype | <html | <\?xml | <head\b")
+_BEGINS = phrases("error | failed to | unexpected | received | get | head")
+_PAGE_ENDS = phrases("</html> | </error>")
+
 # The HTTP status of the engine's own API, as its clients in other languages print it.
 _ENGINE_STATUS = re.compile(r"\(HTTP code \d+\) [a-z ]+ - ", re.IGNORECASE)
 
@@ -75,12 +115,28 @@ def errors(stdout: str, stderr: str) -> list[str]:
 
 
 def plain(error: str) -> str:
-    """Given an error, return it without what is no word of docker's, and cut where it is very long."""
-    if len(error) > 2 * CHARACTERS_MATCHED:
-        error = f"{error[:CHARACTERS_MATCHED]} … {error[-CHARACTERS_MATCHED:]}"
-    for pattern, mark in ((_ENGINE_STATUS, ""), (_URL, "URL"), (_MARKUP, " "), (_DIGEST, "DIGEST"), (_NAME, "…")):
+    """Given an error, return it without what is not a word of docker's, and cut if it is very long."""
+    error = bounded(error)
+    for pattern, mark in ((_ENGINE_STATUS, ""), (URL, "URL"), (_MARKUP, " "), (_DIGEST, "DIGEST"), (_NAME, "…")):
         error = pattern.sub(mark, error)
     return " ".join(error.split())
+
+
+def shown(error: str) -> str:
+    """Given an error, return it for people: on one line, and of a page of HTML or XML only the text."""
+    if _PAGE_BEGINS.search(error) is None and _TAG.search(error) is None:
+        return " ".join(error.split())
+    page = _HIDDEN.sub(" ", error.replace("\\r", " ").replace("\\n", " "))
+    said = (" ".join(text.split()) for text in _MARKUP.split(page))
+    # Title and heading say the same.
+    return " ".join(filter(None, dict.fromkeys(said)))
+
+
+def bounded(error: str) -> str:
+    """Given an error, return it, or its beginning and its end if it is very long."""
+    if len(error) <= 2 * CHARACTERS_MATCHED:
+        return error
+    return f"{error[:CHARACTERS_MATCHED]} … {error[-CHARACTERS_MATCHED:]}"
 
 
 def _lines_backwards(text: str) -> Iterator[str]:
@@ -91,16 +147,25 @@ def _lines_backwards(text: str) -> Iterator[str]:
 
 
 def _joined(lines: Iterable[str]) -> list[str]:
-    """Given lines, return them with those put together that are one error broken over several."""
     joined: list[str] = []
     for line in lines:
-        if joined and (line.startswith("<") or _goes_on(joined[-1])):
-            joined[-1] += f" {line}"
+        if joined and joined[-1].endswith(f": {line}"):
+            continue  # an engine that quotes a registry's only message as a list of them
+        if joined and (_CONTINUATION.match(line) or _goes_on(joined[-1], line)):
+            joined[-1] += f"\n{line}"
         else:
             joined.append(line)
     return joined
 
 
-def _goes_on(error: str) -> bool:
-    # What stands below "errors:" is a registry's list of them.
-    return error.endswith(":") or "errors:" in error[:CHARACTERS_MATCHED]
+def _goes_on(error: str, line: str) -> bool:
+    beginning, end = error[:CHARACTERS_MATCHED], error[-CHARACTERS_MATCHED:]
+    if error.endswith(":") or _LIST.search(beginning):
+        return True
+    if _UNFINISHED.match(beginning) and not error.endswith("."):
+        return True
+    if _ANSWERED.search(end) and _CODE_BEGINS.match(line):
+        return True
+    # An engine that quotes a page does so on one line.
+    is_in_page = _PAGE_BEGINS.search(beginning) is not None and _PAGE_ENDS.search(end) is None
+    return is_in_page and not error.endswith('"') and _BEGINS.match(line) is None

@@ -9,20 +9,25 @@ what holds from now on, never a difference: writing it twice, or after a failure
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from lib.failure import Verdict
-from lib.history.record import MOST_HOURS, Bounds, Hour
-from lib.result import Cycle, Outcome, Push, rfc3339
+from lib.history import rows
+from lib.history.hours import MOST_HOURS, Bounds, Hour
+from lib.history.rows import Kept, Sieve
+from lib.history.schema import SCHEMA_VERSION, step_from
+from lib.rested import RestedImage
+from lib.result import Cycle, Push, read_text, rfc3339
 
-#: What `PRAGMA user_version` says of this schema. Another schema gets the next number.
-SCHEMA_VERSION = 1
+_log = logging.getLogger(__name__)
 
 #: Pages that are kept in memory. It is written far more than read: SQLite's own 2 MB would fill for nothing.
 _CACHE_KIB = 256
@@ -40,25 +45,6 @@ _MOST_INSTANCES = 10_000
 MOST_BYTES = 256 * 1024 * 1024
 _REMOVED_AT_ONCE = 1000
 
-_SCHEMA = f"""
-CREATE TABLE instances (name TEXT PRIMARY KEY, started REAL NOT NULL);
-CREATE TABLE pushes (
-    reference TEXT PRIMARY KEY, digest TEXT NOT NULL, image_id TEXT NOT NULL, token TEXT NOT NULL,
-    instance TEXT NOT NULL, created TEXT NOT NULL
-);
-CREATE TABLE standings (reference TEXT PRIMARY KEY, since TEXT NOT NULL, ended REAL NOT NULL);
-CREATE TABLE cycles (
-    id INTEGER PRIMARY KEY, reference TEXT NOT NULL, ended REAL NOT NULL, failed INTEGER NOT NULL,
-    cycle TEXT NOT NULL, output TEXT NOT NULL
-);
-CREATE INDEX cycles_by_reference ON cycles (reference, failed);
-CREATE TABLE hours (
-    reference TEXT NOT NULL, hour INTEGER NOT NULL, up INTEGER NOT NULL, down INTEGER NOT NULL,
-    unknown INTEGER NOT NULL, covered_ms INTEGER NOT NULL, PRIMARY KEY (reference, hour)
-) WITHOUT ROWID;
-PRAGMA user_version = {SCHEMA_VERSION};
-"""
-
 
 class DatabaseUnusable(Exception):  # noqa: N818  it is no fault of whoever meets it
     """The file can't be used as it is, and never will. Its text says why."""
@@ -73,33 +59,14 @@ class Finished:
         cycle: the cycle.
         since: the start of the first cycle of the unbroken run of its verdict.
         ended: when it ended, in seconds since 1970.
-        hour: the tally of the hour that it began in.
+        hours: the hours that the verdict before it stood in.
     """
 
     reference: str
     cycle: Cycle
     since: datetime
     ended: float
-    hour: Hour
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """What is kept of one repository and tag.
-
-    Attributes:
-        push: the last acknowledged push, None where there is none.
-        since, ended: as of the last `Finished`; they say nothing without cycles.
-        cycles, failures: the last cycles, and those that were not up; oldest first.
-        hours: the numbers of the tallies, as `lib.history.record.Hours` takes them.
-    """
-
-    push: Push | None = None
-    since: datetime | None = None
-    ended: float = 0.0
-    cycles: tuple[Cycle, ...] = ()
-    failures: tuple[Cycle, ...] = ()
-    hours: tuple[int, ...] = field(default=(), repr=False)
+    hours: tuple[Hour, ...]
 
 
 class Database:
@@ -115,8 +82,10 @@ class Database:
         self.path = path
         self._file = path.stat()
         self._connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        # What is no UTF-8 is text all the same, if no good one.
+        self._connection.text_factory = partial(str, encoding="utf-8", errors="replace")
         try:
-            with _told_apart():
+            with _naming_damage():
                 self._prepare()
         except BaseException:
             self._connection.close()
@@ -136,26 +105,35 @@ class Database:
 
     def instances(self) -> frozenset[str]:
         """Return the instances that used it."""
-        return frozenset(name for (name,) in self._connection.execute("SELECT name FROM instances"))
+        return frozenset(Sieve().read("instances", read_text, self._connection.execute("SELECT name FROM instances")))
 
     def kept(self, reference: str, bounds: Bounds) -> Kept:
-        """Given repository and tag, and at most how many cycles to return, return what is kept of it."""
-        select = self._connection.execute
-        push = select(
+        """Given repository and tag, and at most how many cycles to return, return what is kept of it, and fits."""
+        select, sieve = self._connection.execute, Sieve()
+        pushes = select(
             "SELECT digest, image_id, token, instance, created FROM pushes WHERE reference = ?", (reference,)
-        ).fetchone()
-        standing = select("SELECT since, ended FROM standings WHERE reference = ?", (reference,)).fetchone()
+        )
+        standings = select("SELECT since, ended FROM standings WHERE reference = ?", (reference,))
         hours = select(
-            "SELECT hour, up, down, unknown, covered_ms FROM hours WHERE reference = ? ORDER BY hour", (reference,)
+            "SELECT hour, up_ms, down_ms, unknown_ms FROM verdict_hours WHERE reference = ? ORDER BY hour DESC LIMIT ?",
+            (reference, MOST_HOURS + 2),
         )
-        return Kept(
-            push=_push(*push) if push else None,
-            since=datetime.fromisoformat(standing[0]) if standing else None,
-            ended=standing[1] if standing else 0.0,
-            cycles=self._cycles("reference = ?", reference, bounds.cycles) if standing else (),
-            failures=self._cycles("reference = ? AND failed", reference, bounds.failures),
-            hours=tuple(number for row in hours for number in row),
+        cycles = self._cycles("reference = ?", reference, bounds.cycles)
+        failures = self._cycles("reference = ? AND failed", reference, bounds.failures)
+        push = sieve.read("pushes", rows.push, pushes)
+        rested = select("SELECT number, image FROM rested WHERE reference = ? ORDER BY number", (reference,))
+        (since, ended), *_ = (*sieve.read("standings", rows.standing, standings), (None, 0.0))
+        kept = Kept(
+            push=push[0] if push else None,
+            since=since,
+            ended=ended,
+            cycles=tuple(reversed(sieve.read("cycles", rows.cycle, cycles))) if since else (),
+            failures=tuple(reversed(sieve.read("failures", rows.failure, failures))),
+            hours=tuple(number for row in reversed(sieve.read("hours", rows.hour, hours)) for number in row),
+            rested=tuple(sieve.read("rested", rows.rested, rested)),
         )
+        sieve.report(reference)
+        return kept
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -163,7 +141,7 @@ class Database:
 
         Raise DatabaseUnusable or sqlite3.Error.
         """
-        with _told_apart():
+        with _naming_damage():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -184,9 +162,14 @@ class Database:
             row = (reference, push.digest, push.image_id, push.token, push.instance, push.created.isoformat())
             self._connection.execute("INSERT INTO pushes VALUES (?, ?, ?, ?, ?, ?)", row)
 
+    def write_rested(self, reference: str, image: RestedImage) -> None:
+        """Given repository and tag of a target, and one of its rested images as it is now, keep that."""
+        row = (reference, image.number, json.dumps(image.to_row()))
+        self._connection.execute("REPLACE INTO rested VALUES (?, ?, ?)", row)
+
     def write_finished(self, finished: Finished) -> None:
         """Given a finished cycle, keep it with what it made of its target, and drop what is too much of that."""
-        reference, cycle, hour = finished.reference, finished.cycle, finished.hour
+        reference, cycle = finished.reference, finished.cycle
         execute = self._connection.execute
         failed = cycle.verdict is not Verdict.UP
         output = cycle.failed.output if cycle.failed else ()
@@ -195,27 +178,29 @@ class Database:
             (reference, finished.ended, failed, json.dumps(cycle.to_dict()), json.dumps(output)),
         )
         execute("REPLACE INTO standings VALUES (?, ?, ?)", (reference, rfc3339(finished.since), finished.ended))
-        execute(
-            "REPLACE INTO hours VALUES (?, ?, ?, ?, ?, ?)",
-            (reference, hour.hour, hour.up, hour.down, hour.unknown, hour.covered_ms),
-        )
+        for hour in finished.hours:
+            row = (reference, hour.hour, hour.up_ms, hour.down_ms, hour.unknown_ms)
+            execute("REPLACE INTO verdict_hours VALUES (?, ?, ?, ?, ?)", row)
         which = "SELECT id FROM cycles WHERE reference = ? AND failed = ? ORDER BY id DESC LIMIT 1 OFFSET ?"
         execute(
             f"DELETE FROM cycles WHERE reference = ? AND failed = ? AND id <= ({which})",  # noqa: S608  ours
             (reference, failed, reference, failed, _MOST_FAILURES if failed else _MOST_SUCCESSES),
         )
 
-    def prune(self, now: float, most_bytes: int = MOST_BYTES) -> None:
-        """Given the time in seconds since 1970, and how large it may be, drop what is too old and too much."""
+    def prune(self, now: float) -> None:
+        """Given the time in seconds since 1970, drop what is too old."""
         execute = self._connection.execute
         for failed, days in ((0, _SUCCESS_DAYS), (1, _FAILURE_DAYS)):
             execute("DELETE FROM cycles WHERE failed = ? AND ended < ?", (failed, now - days * _DAY_SECONDS))
-        execute("DELETE FROM hours WHERE hour < ?", (now // 3600 - MOST_HOURS - 1,))
+        execute("DELETE FROM verdict_hours WHERE hour < ?", (now // 3600 - MOST_HOURS - 1,))
         execute(
             "DELETE FROM instances WHERE name NOT IN (SELECT instance FROM pushes)"
             " AND name NOT IN (SELECT name FROM instances ORDER BY started DESC LIMIT ?)",
             (_MOST_INSTANCES,),
         )
+
+    def shrink(self, most_bytes: int = MOST_BYTES) -> None:
+        """Given how large it may be, drop what is too much."""
         for failed in (0, 1):
             while self._bytes() > most_bytes and self._drop_oldest(failed):
                 pass
@@ -229,7 +214,6 @@ class Database:
         ).rowcount
 
     def _bytes(self) -> int:
-        """Return how much of the file is in use."""
         pages, free, size = (self._pragma(name) for name in ("page_count", "freelist_count", "page_size"))
         return (pages - free) * size
 
@@ -244,25 +228,30 @@ class Database:
         version = self._pragma("user_version")
         if version == 0 and not self._connection.execute("SELECT 1 FROM sqlite_master").fetchone():
             self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
-        elif version != SCHEMA_VERSION:
-            raise DatabaseUnusable(f"its schema has the version {version}, and this program knows {SCHEMA_VERSION}")
+        elif not 1 <= version <= SCHEMA_VERSION:
+            whose = "a newer version of this program" if version > SCHEMA_VERSION else "another program"
+            raise DatabaseUnusable(f"{whose} made it: its schema is {version}, and this one knows {SCHEMA_VERSION}")
         elif (fault := self._connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
             raise DatabaseUnusable(f"it is damaged: {fault}")
+        for before in range(version, SCHEMA_VERSION):
+            self._connection.executescript(step_from(before))
+        if 0 < version < SCHEMA_VERSION:
+            _log.info(
+                "the history of an older version was taken over, and goes on; that version would set it aside",
+                extra={"file": str(self.path), "schema_before": version, "schema": SCHEMA_VERSION},
+            )
         # Every commit is on the disk before it is told: an acknowledged push must outlive a power cut.
         self._connection.execute("PRAGMA synchronous = FULL")
 
-    def _cycles(self, which: str, reference: str, limit: int) -> tuple[Cycle, ...]:
-        """Return the last cycles, oldest first."""
-        rows = self._connection.execute(
+    def _cycles(self, which: str, reference: str, limit: int) -> sqlite3.Cursor:
+        return self._connection.execute(
             f"SELECT cycle, output FROM cycles WHERE {which} ORDER BY id DESC LIMIT ?",  # noqa: S608  it is ours
             (reference, limit),
         )
-        return tuple(_cycle(*row) for row in rows)[::-1]
 
 
 @contextmanager
-def _told_apart() -> Iterator[None]:
+def _naming_damage() -> Iterator[None]:
     """Raise DatabaseUnusable in place of SQLite's errors that say that the file is damaged, or no database."""
     try:
         yield
@@ -270,15 +259,3 @@ def _told_apart() -> Iterator[None]:
         if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise DatabaseUnusable(f"it is damaged: {error}") from None
         raise
-
-
-def _push(digest: str, image_id: str, token: str, instance: str, created: str) -> Push:
-    return Push(digest, image_id, token, instance, datetime.fromisoformat(created))
-
-
-def _cycle(shape: str, output: str) -> Cycle:
-    """Given a cycle's JSON, and what its failed step printed, return the cycle."""
-    cycle = Cycle.from_dict(json.loads(shape))
-    printed = tuple(json.loads(output))
-    steps = (replace(step, output=printed) if step.outcome is Outcome.FAILED else step for step in cycle.steps)
-    return replace(cycle, steps=tuple(steps))

@@ -18,11 +18,14 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
-from lib.history.database import Database, DatabaseUnusable, Finished, Kept
-from lib.history.record import Bounds
+from lib.ending import NotNow
+from lib.history.database import Database, DatabaseUnusable, Finished
+from lib.history.files import copy_of, set_aside
+from lib.history.hours import Bounds
+from lib.history.rows import Kept
+from lib.rested import RestedImage
 from lib.result import Push
 
 _log = logging.getLogger(__name__)
@@ -33,13 +36,15 @@ _PUSH_SECONDS = 3.0
 _RETRY_SECONDS = 5.0
 #: How often what is too old or too much is dropped.
 _PRUNE_SECONDS = 3600.0
+#: What a clock is not off by before or after it was set. One that is years ahead would have all that is kept too old.
+_JUMP_SECONDS = 3600.0
 #: Finished cycles that wait, at most.
 _MOST_WAITING = 10_000
 
 _FAULTS = (sqlite3.Error, OSError, DatabaseUnusable)
 
 
-class StateInUse(Exception):  # noqa: N818  it is a state, not a fault
+class StateInUse(NotNow):
     """Another monitor has the folder. Its text says which folder and what to do."""
 
 
@@ -49,18 +54,21 @@ class _Unwritten:
 
     Attributes:
         pushes: the last push by repository and tag, None where it is to be forgotten.
+        rested: rested images by repository and tag of their target, and number.
         finished: finished cycles, oldest first; of too many, the oldest are lost.
     """
 
     pushes: dict[str, Push | None] = field(default_factory=dict)
+    rested: dict[tuple[str, int], RestedImage] = field(default_factory=dict)
     finished: deque[Finished] = field(default_factory=lambda: deque(maxlen=_MOST_WAITING))
 
     def __bool__(self) -> bool:
-        return bool(self.pushes or self.finished)
+        return bool(self.pushes or self.rested or self.finished)
 
     def put_before(self, later: _Unwritten) -> None:
         """Given what came later, hold that too."""
         self.pushes |= later.pushes
+        self.rested |= later.rested
         self.finished.extend(later.finished)
 
 
@@ -74,7 +82,8 @@ class Store:
     def __init__(self, folder: Path, instance: str, clock: Callable[[], float] = time.time) -> None:
         """Given the folder (made where it is missing, 0700), this process's instance and a clock in seconds since 1970.
 
-        Raise StateInUse. Where the folder can't be used for another reason, that is logged, and tried again later.
+        Raise StateInUse. If the folder can't be used for another reason, that is logged, and tried again later; if it
+        can be read all the same, what it holds is known from the start.
         """
         self.instances = frozenset({instance})
         self._folder = folder
@@ -82,9 +91,11 @@ class Store:
         self._clock = clock
         self._lock_file: int | None = None
         self._database: Database | None = None
+        self._copy: Database | None = None  # of one that can be read, but not written
         self._recorded: frozenset[str] = frozenset()  # the instances that it holds
         self._disk = threading.Lock()  # whoever holds it may use the database
         self._pruned = -_PRUNE_SECONDS
+        self._offset: float | None = None  # of the clock, when it was last looked for what is too old
         self._unwritten = _Unwritten()
         self._given = self._written = 0
         self._failing = self._slow = self._closing = False
@@ -93,6 +104,7 @@ class Store:
             self._write(_Unwritten())
         except _FAULTS as error:
             self._note_failure(error)
+            self._read_copy()
         self._thread = threading.Thread(target=self._write_again_and_again, name="history", daemon=True)
         self._thread.start()
 
@@ -107,10 +119,10 @@ class Store:
         if not self._disk.acquire(timeout=_PUSH_SECONDS):
             return kept
         try:
-            if self._database is not None:
+            if (database := self._database or self._copy) is not None:
                 for reference in references:
-                    kept[reference] = self._database.kept(reference, bounds)
-        except (*_FAULTS, KeyError, ValueError) as error:
+                    kept[reference] = database.kept(reference, bounds)
+        except _FAULTS as error:
             _log.error("the history can't be read", extra={"file": str(self._path), "detail": str(error)})
         finally:
             self._disk.release()
@@ -123,6 +135,12 @@ class Store:
         """
         with self._changed:
             self._unwritten.pushes[reference] = push
+            self._wait_for(self._give())
+
+    def keep_rested(self, reference: str, image: RestedImage) -> None:
+        """Given repository and tag of a target, and one of its rested images, write it, as `keep_push()` does."""
+        with self._changed:
+            self._unwritten.rested[reference, image.number] = image
             self._wait_for(self._give())
 
     def keep_finished(self, finished: Finished) -> None:
@@ -175,7 +193,6 @@ class Store:
             os.close(self._lock_file)
 
     def _write(self, unwritten: _Unwritten) -> None:
-        """Write what has yet to be written. Raise StateInUse, or one of _FAULTS."""
         with self._disk:
             database = self._open()
             with database.transaction():
@@ -183,13 +200,22 @@ class Store:
                     database.write_instance(instance, self._clock())
                 for reference, push in unwritten.pushes.items():
                     database.write_push(reference, push)
+                for (reference, _), image in unwritten.rested.items():
+                    database.write_rested(reference, image)
                 for finished in unwritten.finished:
                     database.write_finished(finished)
             self._recorded = self.instances
             if time.monotonic() - self._pruned >= _PRUNE_SECONDS:
                 with database.transaction():
-                    database.prune(self._clock())
+                    self._prune(database)
                 self._pruned = time.monotonic()
+
+    def _prune(self, database: Database) -> None:
+        """Given the database, drop what is too much of it, and what is too old by a clock that has not just jumped."""
+        database.shrink()
+        before, self._offset = self._offset, self._clock() - time.monotonic()
+        if before is not None and abs(self._offset - before) < _JUMP_SECONDS:
+            database.prune(self._clock())
 
     def _open(self) -> Database:
         """Return the database: opened anew where that was given up, or was moved or deleted. Raise as `_write()`."""
@@ -201,16 +227,22 @@ class Store:
         try:
             database = Database(self._path)
         except DatabaseUnusable as error:
-            aside = _set_aside(self._path, self._clock())
+            aside = set_aside(self._path, self._clock())
             _log.error(
                 "the history can't be used, and was set aside; a new one is begun",
                 extra={"detail": str(error), "file": str(self._path), "kept_as": str(aside)},
             )
             database = Database(self._path)
-        self._database = database
+        self._database, self._copy = database, None
         self._recorded = database.instances()
         self.instances |= self._recorded
         return database
+
+    def _read_copy(self) -> None:
+        """Have at least what is in a folder that can't be written."""
+        with suppress(*_FAULTS):
+            self._copy = copy_of(self._path)
+            self.instances |= self._copy.instances()
 
     def _lock(self) -> None:
         """Take the folder, unless this monitor has it already. Raise StateInUse or OSError."""
@@ -258,13 +290,3 @@ class Store:
             self._failing = self._slow = False
             self._written = number
             self._changed.notify_all()
-
-
-def _set_aside(path: Path, now: float) -> Path:
-    """Given the database's path and the time, give it and SQLite's files beside it another name, and return that."""
-    stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-    aside = path.with_name(f"{path.stem}-set-aside-{stamp}{path.suffix}")
-    for suffix in ("-wal", "-shm", ""):
-        with suppress(FileNotFoundError):
-            path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
-    return aside

@@ -46,11 +46,29 @@ class Exposition:
             self._write(body, Encoding(encoder, content_type))
         return headers, body.getvalue()
 
+    def text(self) -> bytes:
+        """Return them in Prometheus' text format."""
+        return self.answer("", "")[1]
+
     def _write(self, file: _Writable, encoding: Encoding) -> None:
         # A thousand targets are 27 MB of text, of which there must never be two copies.
         for piece in self._rows.pieces(encoding):
             file.write(piece)
-        file.write(encoding.encoder(self._others))
+        file.write(encoding.encoder(self._others if encoding.has_created else WithoutCreated(self._others)))
+
+
+class WithoutCreated:
+    """A collector's metrics without those samples that say since when a counter counts."""
+
+    def __init__(self, collector: Collector) -> None:
+        """Given the collector."""
+        self._collector = collector
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the metrics."""
+        for metric in self._collector.collect():
+            metric.samples = [sample for sample in metric.samples if sample.name != f"{metric.name}_created"]
+            yield metric
 
 
 class Guarded:

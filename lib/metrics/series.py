@@ -8,9 +8,10 @@ not changed since the last scrape is not even filled in again.
 
 from __future__ import annotations
 
+import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from prometheus_client.core import Metric
@@ -18,12 +19,18 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 from prometheus_client.utils import floatToGoString
 
+from lib.result import StepName
+
 #: Upper bounds in seconds: a small push takes tenths, docker's own retries take 50, the longest deadline is an hour.
 BUCKETS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0, 120.0, 300.0, 3600.0, float("inf"))
 
 #: Stands for a target's name in a template. Names are printable, and so never hold it. It is ASCII: text that has other
-#: characters takes twice as long to fill in.
-_NAME_MARK = "\x01"
+#: characters takes twice as long to fill in. The other stands for the time since when a target's counters count.
+_NAME_MARK, _CREATED_MARK = "\x01", "\x02"
+
+#: In place of a number, says that the series is absent. Nothing that is measured is as small; and unlike NaN, it is
+#: equal to itself, so that rows can be compared.
+ABSENT = float("-inf")
 
 #: How many templates are kept of a layout: those of a few formats.
 _MOST_TEMPLATES = 100
@@ -42,11 +49,15 @@ class Family:
         name: its name, without the suffixes of a counter or histogram.
         type: `counter`, `gauge` or `histogram`.
         help: what it says.
+        labels: returns what its labels can be, beside `target`, given the steps that a target's cycles can have.
+        is_sometimes_absent: whether each of its series is absent until it is set. No counter or histogram is.
     """
 
     name: str
     type: str
     help: str
+    labels: Callable[[tuple[StepName, ...]], Iterable[Mapping[str, str]]] = lambda _: [{}]
+    is_sometimes_absent: bool = False
 
     def metric(self, samples: Iterable[Sample]) -> Metric:
         """Given samples, return them as prometheus_client's metric."""
@@ -67,17 +78,30 @@ class Encoding:
     encoder: Callable[[Collector], bytes]
     content_type: str
 
+    @property
+    def has_created(self) -> bool:
+        """Whether it says since when a counter counts. The older format has no place for that but series of their own,
+        which would only be stored.
+        """
+        return self.content_type.startswith("application/openmetrics-text")
+
     def lines(self, metric: Metric) -> list[str]:
         """Given a metric, return the lines in which it is written."""
         return self.encoder(_One(metric)).decode().splitlines()
 
 
 class Layout:
-    """Where each number of a target stands in its row. Targets with the same steps share one."""
+    """Where each number of a target stands in its row. Targets with the same steps share one.
+
+    Attributes:
+        width: how many numbers there are.
+        blank: they as they are at the beginning.
+    """
 
     def __init__(self, labels: Mapping[Family, Iterable[Mapping[str, str]]]) -> None:
         """Given the families, and for each what its labels can be, beside `target`."""
         self.width = 0
+        self.blank = array("d")
         self._series: dict[Family, list[tuple[str, Mapping[str, str]]]] = {}
         self._spans: dict[Family, slice] = {}
         self._places: dict[tuple[Family, tuple[str, ...]], int] = {}
@@ -92,26 +116,45 @@ class Layout:
         """
         return self._places[family, labels]
 
-    def samples(self, family: Family, target: str, row: Sequence[float]) -> list[Sample]:
-        """Given a family, a target's name and its row, return the samples."""
-        return [
-            Sample(name, {"target": target, **labels}, value)
-            for (name, labels), value in zip(self._series[family], row[self._spans[family]], strict=True)
-        ]
+    def samples(self, family: Family, row: Row) -> list[Sample]:
+        """Given a family and a row, return the samples, those that say since when a counter counts beside its own."""
+        samples = []
+        for (name, labels), number in zip(self._series[family], row.numbers[self._spans[family]], strict=True):
+            if number != ABSENT:
+                samples.append(Sample(name, {"target": row.target, **labels}, number))
+            if family.type == "counter":
+                samples.append(Sample(f"{family.name}_created", {"target": row.target, **labels}, row.created))
+        return samples
 
-    def lines(self, family: Family, target: str, row: Sequence[float], encoding: Encoding) -> str:
-        """Given a family, a target's name, its row and an encoding, return the lines."""
-        template = self._template(family, encoding).replace(_NAME_MARK, _escaped(target).replace("%", "%%"))
-        return template % tuple(map(_text, row[self._spans[family]]))
+    def lines(self, family: Family, row: Row, encoding: Encoding) -> str:
+        """Given a family, a row and an encoding, return the lines."""
+        template = self._template(family, encoding).replace(_NAME_MARK, _escaped(row.target).replace("%", "%%"))
+        if encoding.has_created:
+            template = template.replace(_CREATED_MARK, _text(row.created))
+        numbers: Sequence[float] = row.numbers[self._spans[family]]
+        if family.is_sometimes_absent and ABSENT in numbers:
+            lines = zip(template.split("\n"), numbers, strict=False)
+            template = "".join(f"{line}\n" for line, number in lines if number != ABSENT)
+            numbers = [number for number in numbers if number != ABSENT]
+        return template % tuple(map(_text, numbers))
 
     def _template(self, family: Family, encoding: Encoding) -> str:
         key = (family, encoding.content_type)
         if key not in self._templates:
             if len(self._templates) >= _MOST_TEMPLATES:  # a scraper can ask for any version of a format
                 self._templates.clear()
-            blank = self.samples(family, _NAME_MARK, [0.0] * self.width)
-            lines = (line for line in encoding.lines(family.metric(blank)) if not line.startswith("#"))
-            self._templates[key] = "".join(line.removesuffix("0.0").replace("%", "%%") + "%s\n" for line in lines)
+            created = f"{family.name}_created"
+            blank = Row(_NAME_MARK, self, created=0.0, numbers=array("d", bytes(8 * self.width)))
+            samples = self.samples(family, blank)
+            if not encoding.has_created:
+                samples = [sample for sample in samples if sample.name != created]
+            lines = (line for line in encoding.lines(family.metric(samples)) if not line.startswith("#"))
+            self._templates[key] = "".join(
+                line.removesuffix("0.0").replace("%", "%%")
+                + (_CREATED_MARK if line.startswith(f"{created}{{") else "%s")
+                + "\n"
+                for line in lines
+            )
         return self._templates[key]
 
     def _add(self, family: Family, choices: Iterable[Mapping[str, str]]) -> None:
@@ -121,6 +164,7 @@ class Layout:
             series.extend(_series(family, labels))
         self._spans[family] = slice(self.width, self.width + len(series))
         self.width += len(series)
+        self.blank.extend([ABSENT if family.is_sometimes_absent else 0.0] * len(series))
 
 
 @dataclass(slots=True)
@@ -130,28 +174,28 @@ class Row:
     Attributes:
         target: its name.
         layout: where each stands.
-        numbers: they themselves, all 0 at the beginning.
+        created: since when its counters count, in seconds since 1970.
+        numbers: they themselves; at the beginning all 0, or absent.
     """
 
     target: str
     layout: Layout
-    numbers: array[float] = field(init=False)
+    created: float = field(default_factory=time.time)
+    numbers: array[float] = field(default_factory=lambda: array("d"))
 
     def __post_init__(self) -> None:
-        self.numbers = array("d", bytes(8 * self.layout.width))
+        self.numbers = self.numbers or self.layout.blank[:]
 
     def copy(self) -> Row:
         """Return a row with these numbers, which changes no more."""
-        copied = Row(self.target, self.layout)
-        copied.numbers[:] = self.numbers
-        return copied
+        return replace(self, numbers=self.numbers[:])
 
     def add(self, amount: float, family: Family, *labels: str) -> None:
         """Given an amount, add it to a counter."""
         self.numbers[self.layout.place(family, labels)] += amount
 
     def set(self, value: float, family: Family, *labels: str) -> None:
-        """Given a value, set a gauge to it."""
+        """Given a value, set a gauge to it; `ABSENT` takes away one that may be absent."""
         self.numbers[self.layout.place(family, labels)] = value
 
     def observe(self, seconds: float, family: Family, *labels: str) -> None:
@@ -193,9 +237,7 @@ class RowCollector:
         """Return the metrics."""
         rows = self._rows()
         for family in self._families:
-            yield family.metric(
-                sample for row in rows for sample in row.layout.samples(family, row.target, row.numbers)
-            )
+            yield family.metric(sample for row in rows for sample in row.layout.samples(family, row))
 
     def pieces(self, encoding: Encoding) -> Iterator[bytes]:
         """Given an encoding, return in pieces what its encoder would write of these metrics, but for the end mark."""
@@ -212,7 +254,7 @@ class RowCollector:
         for row in rows:
             last = before.get(row.target)
             if last is None or last.content_type != encoding.content_type or last.row != row:
-                texts = (row.layout.lines(family, row.target, row.numbers, encoding) for family in self._families)
+                texts = (row.layout.lines(family, row, encoding) for family in self._families)
                 last = _Written(row, encoding.content_type, tuple(text.encode() for text in texts))
             now[row.target] = last
         self._written = now
@@ -230,7 +272,6 @@ class _One:
 
 
 def _series(family: Family, labels: Mapping[str, str]) -> list[tuple[str, Mapping[str, str]]]:
-    """Given a family and its labels, return the names and labels of its samples."""
     if family.type == "counter":
         return [(f"{family.name}_total", labels)]
     if family.type == "histogram":
@@ -240,5 +281,4 @@ def _series(family: Family, labels: Mapping[str, str]) -> list[tuple[str, Mappin
 
 
 def _escaped(value: str) -> str:
-    """Given a label's value, return it as both formats write it."""
     return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")

@@ -1,71 +1,65 @@
-"""`once`: one cycle of every target, its steps told as they happen, then what came of it all.
+"""`once`: one cycle of every target, its steps shown as they happen, then what came of it all.
 
-Told in plain lines or as JSON from here; on a terminal, by lib.terminal.
+Shown in plain lines or as JSON from here; on a terminal, by `lib.once.terminal`.
 """
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from types import TracebackType
-from typing import IO, TextIO
+from typing import TextIO
 
-from lib.failure import ADVICE, Verdict
-from lib.result import Cycle, Step, StepName
+from lib.failure import Verdict
+from lib.progress import Listener
+from lib.rested import RestedImage
+from lib.result import Cycle, Step
+from lib.streams import as_long_as_it_is_read
 from lib.target import Target
+from lib.watch.status import TargetStatus
+from lib.watch.watched import Watched
 
 _ALL_UP, _SOME_DOWN, _SOME_UNKNOWN = 0, 1, 3
 
 #: Values of TERM that tell of no cursor that can be moved.
 _NO_CURSOR = frozenset({"", "dumb", "unknown"})
 
-#: What writing ends with once whoever reads is gone: a pipe, a terminal.
-_NOBODY_READS = frozenset({errno.EPIPE, errno.EIO})
 
-
-class Teller(AbstractContextManager["Teller"]):
-    """Tells somebody of cycles, between its entry and its exit; this one, nothing. An observer of cycles."""
+class Reporter(Listener, AbstractContextManager["Reporter"]):
+    """Shows somebody what becomes of the cycles, between its entry and its exit; this one, nothing."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Tell no more."""
+        """Show no more."""
 
-    def step_started(self, target: Target, step: StepName) -> None:
-        """A step's command is about to be run."""
-
-    def step_finished(self, target: Target, step: Step) -> None:
-        """A step has come to its end."""
-
-    def cycle_finished(self, cycle: Cycle) -> None:
-        """A cycle has come to its end."""
-
-    def all_finished(self, cycles: Sequence[Cycle]) -> None:
-        """All cycles have come to their end: here they are, in the order of their targets."""
+    def all_finished(self, cycles: Sequence[Cycle], statuses: Sequence[TargetStatus]) -> None:
+        """All cycles have come to their end: here they are, in the order of their targets, and how these stand now."""
 
 
-class Narrator(Teller):
-    """Tells each step as it ends, in plain lines."""
+class LineReporter(Reporter):
+    """Shows each step as it ends, in plain lines."""
 
     def __init__(self, stream: TextIO, targets: Sequence[Target]) -> None:
-        """Given where to write, and all targets that may be told of."""
+        """Given where to write, and all targets that there are."""
         self._stream = stream
         self._width = max(len(target.name) for target in targets)
         self._lock = threading.Lock()
 
     def step_finished(self, target: Target, step: Step) -> None:
-        """Tell how a step went, and how long it took."""
+        """Show how a step went, and how long it took."""
         retried = f"  ({tries(step)})" if step.retries else ""
         reason = f"  {step.reason} ({step.scope})" if step.reason else ""
-        self._line(target.name, f"{step.name:<9} {step.outcome:<7} {step.seconds:8.3f} s{reason}{retried}")
+        phases = ", ".join(f"{phase} {seconds:.3f}" for phase, seconds in (step.phases or {}).items())
+        spent = f"  ({phases})" if phases else ""
+        self._line(target.name, f"{step.name:<9} {step.outcome:<7} {step.seconds:8.3f} s{reason}{spent}{retried}")
 
     def cycle_finished(self, cycle: Cycle) -> None:
-        """Tell what a cycle says of its registry, and of a failure what it was and what to do."""
+        """Show what a cycle says of its registry, and of a failure what it was and what to do."""
         self._line(cycle.target, f"{cycle.verdict.upper()} after {cycle.seconds:.3f} s")
         failed = cycle.failed
         if failed is None or failed.reason is None:
@@ -74,7 +68,17 @@ class Narrator(Teller):
         self._line(cycle.target, f"  {failed.name} failed, {failed.reason} ({failed.scope}): {detail}")
         for line in last_lines(failed):
             self._line(cycle.target, f"  | {line}")
-        self._line(cycle.target, f"  What to do: {ADVICE[failed.reason]}")
+        self._line(cycle.target, f"  What to do: {failed.advice}")
+
+    def rested_finished(self, target: Target, image: RestedImage) -> None:
+        """Show what became of a rested image."""
+        self._line(target.name, f"{image.tag}: {rested_in_words(image)}")
+
+    def all_finished(self, cycles: Sequence[Cycle], statuses: Sequence[TargetStatus]) -> None:  # noqa: ARG002  each was shown as it ended
+        """Show what else is to be said of the targets."""
+        for status in statuses:
+            for remark in status.remarks:
+                self._line(status.target.name, remark)
 
     def _line(self, target: str, text: str) -> None:
         with self._lock, as_long_as_it_is_read(self._stream):
@@ -82,39 +86,48 @@ class Narrator(Teller):
             self._stream.flush()
 
 
-class JsonWriter(Teller):
-    """Tells nothing but the result, as JSON."""
+class JsonReporter(Reporter):
+    """Shows nothing but the result, as JSON."""
 
     def __init__(self, stream: TextIO) -> None:
         """Given where to write."""
         self._stream = stream
 
-    def all_finished(self, cycles: Sequence[Cycle]) -> None:
-        """Write all cycles."""
+    def all_finished(self, cycles: Sequence[Cycle], statuses: Sequence[TargetStatus]) -> None:
+        """Write all cycles, and how their targets stand."""
+        now = datetime.now(UTC)
+        shape = {
+            "cycles": [cycle.to_dict() for cycle in cycles],
+            "targets": [status.to_dict(now) for status in statuses],
+        }
         with as_long_as_it_is_read(self._stream):
-            self._stream.write(f"{to_json(cycles)}\n")
+            json.dump(shape, self._stream, indent=2)
+            self._stream.write("\n")
             self._stream.flush()
 
 
-def run_cycles(
-    run_cycle: Callable[[Target], Cycle],
-    targets: Sequence[Target],
-    concurrency: int,
-    told: Callable[[Cycle], None],
-) -> tuple[Cycle, ...]:
+def run_cycles(targets: Sequence[Watched], concurrency: int) -> tuple[Cycle, ...]:
     """Run one cycle of each target.
 
-    Given what runs a cycle, the targets, how many cycles at a time, and who is told of each, return the cycles in the
-    order of the targets. Raise what a cycle raises: Stopped, where the monitor is being stopped.
+    Given the targets, and how many cycles at a time, return the cycles in the order of the targets. Those that take
+    turns have theirs one after the other. Raise what a cycle raises: Stopped, if the monitor is being stopped.
     """
+    groups: dict[frozenset[str], list[Watched]] = {}
+    # Sources first: a replica is compared with what they push.
+    for watched in sorted(targets, key=lambda one: one.target.replica_of is not None):
+        shares, group = watched.shares, [watched]
+        for other in [other for other in groups if not shares.isdisjoint(other)]:
+            shares, group = shares | other, groups.pop(other) + group
+        groups[shares] = group
+    cycles: dict[Watched, Cycle] = {}
 
-    def run(target: Target) -> Cycle:
-        cycle = run_cycle(target)
-        told(cycle)
-        return cycle
+    def run(group: list[Watched]) -> None:
+        for watched in group:
+            cycles[watched] = watched.take_turn(lag=0.0)
 
     with ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="cycle") as pool:
-        return tuple(pool.map(run, targets))
+        list(pool.map(run, groups.values()))
+    return tuple(cycles[watched] for watched in targets)
 
 
 def exit_code(cycles: Sequence[Cycle]) -> int:
@@ -125,14 +138,21 @@ def exit_code(cycles: Sequence[Cycle]) -> int:
     return _SOME_UNKNOWN if Verdict.UNKNOWN in verdicts else _ALL_UP
 
 
-def to_json(cycles: Sequence[Cycle]) -> str:
-    """Given finished cycles, return them as the JSON that `once` prints."""
-    return json.dumps({"cycles": [cycle.to_dict() for cycle in cycles]}, indent=2)
-
-
 def can_be_drawn_on(stream: TextIO, term: str) -> bool:
     """Given a stream and the value of TERM, return whether it is a terminal on which the cursor can be moved."""
     return stream.isatty() and term not in _NO_CURSOR
+
+
+def rested_in_words(image: RestedImage) -> str:
+    """Given a rested image that was just pushed or checked, return what came of that, in one line."""
+    failure = image.failure
+    if failure is None:
+        return f"rested image, {'whole' if image.checked else 'pushed'}"
+    if image.digest is None:
+        what = "could not be pushed"
+    else:
+        what = "lost" if image.verdict is Verdict.DOWN else "the check could not tell"
+    return legible(f"rested image, {what}: {failure.reason} ({failure.scope}): {failure.detail}")
 
 
 def tries(step: Step) -> str:
@@ -153,19 +173,3 @@ def legible(text: str) -> str:
     return "".join(
         sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text.expandtabs(4)
     )
-
-
-@contextmanager
-def as_long_as_it_is_read(stream: IO[str]) -> Iterator[None]:
-    """Given a stream to write to, go on where its reader, a pipe or a terminal, is gone: it leads nowhere then.
-
-    The cycles still have their end to come to, and the exit code says what came of them.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _NOBODY_READS:
-            raise
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)

@@ -11,7 +11,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from lib.once import as_long_as_it_is_read
+from lib.streams import as_long_as_it_is_read
 
 #: Each takes a few milliseconds, which the steps that are measured meanwhile can do without.
 _FRAMES_PER_SECOND = 8
@@ -80,7 +80,6 @@ class _Above(TextIOBase):
 
 
 def _are_one(stream: IO[str], terminal: IO[str]) -> bool:
-    """Given a stream and a terminal, return whether they are the same terminal."""
     try:
         return stream.isatty() and os.fstat(stream.fileno()).st_rdev == os.fstat(terminal.fileno()).st_rdev
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Tells people at a terminal of the cycles of `once`: steps as they run, then a table, then each failure.
+"""Shows people at a terminal the cycles of `once`: steps as they run, then a table, then each failure.
 
 What is finished scrolls up; below it stand the cycles under way, as many as the screen has room for. No text becomes a
 string of rich's: it would read markup in it.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from operator import itemgetter
 from threading import Lock
 from types import TracebackType
 from typing import Self, TextIO
@@ -23,11 +23,15 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from lib.failure import ADVICE, Verdict
-from lib.once import Teller, last_lines, legible, tries
+from lib.failure import Verdict
+from lib.once import Reporter, last_lines, legible, rested_in_words, tries
 from lib.once.live import LiveDisplay
-from lib.result import Cycle, Outcome, Step, StepName
+from lib.progress import CycleUnderWay
+from lib.rested import RestedImage
+from lib.result import Cycle, Outcome, Step
 from lib.target import Target
+from lib.watch.status import TargetStatus
+from lib.watch.watched import Watched
 
 _BAR_WIDTH = 20
 #: On a screen of fewer columns there is no bar, and the table leaves to the lines around it what they tell as well.
@@ -55,38 +59,19 @@ def console_on(stream: TextIO) -> Console:
     return Console(file=stream, force_terminal=True, markup=False, emoji=False, highlight=False)
 
 
-@dataclass(frozen=True, slots=True)
-class _UnderWay:
-    """A cycle under way, as far as it is known.
-
-    Attributes:
-        target: the target's name.
-        since: when it began, by the terminal's clock.
-        done: its finished steps.
-        running: the step under way, None between two.
-        running_since: when that began.
-    """
-
-    target: str
-    since: float
-    done: tuple[Step, ...] = ()
-    running: StepName | None = None
-    running_since: float = 0.0
-
-
-class Terminal(Teller):
-    """Draws the cycles under way as they get on; tells of each finished one, and of all of them at the end."""
+class Terminal(Reporter):
+    """Draws the progress of the cycles under way; shows each finished one for good, and all of them at the end."""
 
     def __init__(
-        self, console: Console, targets: Sequence[Target], clock: Callable[[], float] = time.monotonic
+        self, console: Console, targets: Sequence[Watched], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Given the console to draw on, all targets that will be told of, and a clock of seconds."""
+        """Given the console to draw on, all targets that there are, and the clock of their progress."""
         self._console = console
+        self._targets = targets
         self._expected = len(targets)
         self._clock = clock
-        self._lock = Lock()
-        self._under_way: dict[str, _UnderWay] = {}
         self._verdicts: Counter[Verdict] = Counter()
+        self._lock = Lock()
         self._live = LiveDisplay(self, console)
 
     def __enter__(self) -> Self:
@@ -97,29 +82,15 @@ class Terminal(Teller):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave the terminal as it was, below all that was told."""
+        """Leave the terminal as it was, below all that was shown."""
         self._live.stop()
         finished = self._verdicts.total()
         if finished < self._expected:
             self._live.print(Text(f"Stopped with {finished} of {self._expected} finished."))
 
-    def step_started(self, target: Target, step: StepName) -> None:
-        """Draw a step that runs from now on."""
-        now = self._clock()
-        with self._lock:
-            before = self._under_way.get(target.name, _UnderWay(target.name, now))
-            self._under_way[target.name] = replace(before, running=step, running_since=now)
-
-    def step_finished(self, target: Target, step: Step) -> None:
-        """Draw how a step went."""
-        with self._lock:
-            before = self._under_way[target.name]
-            self._under_way[target.name] = replace(before, done=(*before.done, step), running=None)
-
     def cycle_finished(self, cycle: Cycle) -> None:
-        """Tell for good what came of a cycle, above those under way."""
+        """Show for good what came of a cycle, above those under way."""
         with self._lock:
-            self._under_way.pop(cycle.target, None)
             self._verdicts[cycle.verdict] += 1
         failed = cycle.failed
         why = f": {failed.name} failed, {failed.reason} ({failed.scope})" if failed else ""
@@ -128,14 +99,22 @@ class Terminal(Teller):
         )
         self._live.print(_block(head, [self._step(step) for step in cycle.steps]))
 
-    def all_finished(self, cycles: Sequence[Cycle]) -> None:
-        """Tell the result: a table, then each failure and what to do, then how many are up."""
+    def rested_finished(self, target: Target, image: RestedImage) -> None:
+        """Show for good what became of a rested image."""
+        mark = self._mark(image.verdict or Outcome.OK)
+        self._live.print(self._head(mark, target.name, f"{image.tag}: {rested_in_words(image)}"))
+
+    def all_finished(self, cycles: Sequence[Cycle], statuses: Sequence[TargetStatus]) -> None:
+        """Show the result: a table, each failure and what to do, what else is to be said, then how many are up."""
         self._live.stop()
         self._live.print(self._table(cycles))
         for cycle in cycles:
             if cycle.failed is not None:
                 head = self._head(self._mark(cycle.verdict), cycle.target)
                 self._live.print(head, self._failure(cycle.failed), Text())
+        for status in statuses:
+            for remark in status.remarks:
+                self._live.print(self._head(Text("!", "yellow"), status.target.name, remark))
         verdicts = [
             self._mark(verdict).append(f" {self._verdicts[verdict]} {verdict}")
             for verdict in Verdict
@@ -148,11 +127,12 @@ class Terminal(Teller):
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw as many cycles under way as there is room for, and how far all have got."""
         with self._lock:
-            under_way = list(self._under_way.values())
             verdicts = self._verdicts.copy()
+        cycles = ((watched.target.name, watched.progress.cycle) for watched in self._targets)
+        under_way = sorted(((name, cycle) for name, cycle in cycles if cycle), key=lambda one: one[1].since)
         room = options.size.height - _LINES_BELOW
-        for number, cycle in enumerate(under_way):
-            lines = console.render_lines(self._running(cycle), options, pad=False)
+        for number, (name, cycle) in enumerate(under_way):
+            lines = console.render_lines(self._running(name, cycle), options, pad=False)
             room -= len(lines)
             if room < 0:
                 yield Text(f"  and {len(under_way) - number} more under way", style="dim")
@@ -162,12 +142,13 @@ class Terminal(Teller):
         if self._expected > 1:
             yield self._progress(verdicts)
 
-    def _running(self, cycle: _UnderWay) -> RenderableType:
+    def _running(self, target: str, cycle: CycleUnderWay) -> RenderableType:
         now = self._clock()
         steps = [self._step(step) for step in cycle.done]
-        if cycle.running is not None:
-            steps.append(self._spinner().append(f" {cycle.running} {now - cycle.running_since:.1f} s", style="bold"))
-        return _block(self._head(self._spinner(), cycle.target, f"{now - cycle.since:.1f} s"), steps)
+        if cycle.step is not None:
+            running = f" {cycle.step.name} {now - cycle.step.since:.1f} s"
+            steps.append(self._spinner().append(running, style="bold"))
+        return _block(self._head(self._spinner(), target, f"{now - cycle.since:.1f} s"), steps)
 
     def _progress(self, verdicts: Counter[Verdict]) -> RenderableType:
         told = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in Verdict if verdicts[verdict])
@@ -177,7 +158,7 @@ class Terminal(Teller):
             return text
         return _row(ProgressBar(self._expected, verdicts.total(), width=_BAR_WIDTH), text)
 
-    # What is told for good.
+    # What is shown for good.
 
     def _table(self, cycles: Sequence[Cycle]) -> RenderableType:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -209,7 +190,7 @@ class Terminal(Teller):
             ("scope", failed.scope),
             ("detail", legible(failed.detail or "")),
             ("last lines", "\n".join(last_lines(failed))),
-            ("what to do", ADVICE[failed.reason] if failed.reason else ""),
+            ("what to do", failed.advice),
         ]
         rows = Table.grid(padding=(0, 2))
         rows.add_column(no_wrap=True, style="dim")
@@ -228,10 +209,12 @@ class Terminal(Teller):
     def _step(self, step: Step) -> Text:
         told = "skipped" if step.outcome is Outcome.SKIPPED else _seconds(step.seconds)
         retried = f" ({step.retries + 1} tries)" if step.retries else ""
+        if step.phases and self._is_wide:
+            phase, seconds = max(step.phases.items(), key=itemgetter(1))
+            told = f"{told} ({phase} {_seconds(seconds)})"
         return self._mark(step.outcome).append(f" {step.name} {told}{retried}", style="default")
 
     def _mark(self, result: Verdict | Outcome) -> Text:
-        """Given a verdict or an outcome, return its sign, which says without its colour what it is."""
         mark, style = _MARKS[result]
         return Text.assemble((mark.translate(_ASCII_MARKS) if self._is_ascii else mark, style))
 

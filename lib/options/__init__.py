@@ -1,30 +1,31 @@
-"""From command line, environment and file to Options. Every fault is collected before one error tells them all.
+"""From command line, environment and file to Options. Every fault is collected before one error names them all.
 
-option_table   what there is        arguments, config   what is said        targets   what follows for each target
+table   what there is        arguments   what is said        targets   what follows for each target
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from lib.ending import CantRun
 from lib.options.arguments import read_arguments
-from lib.options.config import read_config
-from lib.options.layer import Given, Layer, lay
-from lib.options.table import OPTIONS
-from lib.options.targets import Sources, file_layer, listed_targets, single_target
-from lib.options.values import LogFormat, LogLevel, Output
-from lib.quantity import format_duration, format_size
-from lib.secret import Secret
+from lib.options.options import Options
+from lib.options.source import PassingFault, Setting, Source, filled, overlay
+from lib.options.table import PROCESS_OPTIONS, TARGET_OPTIONS, Option
+from lib.options.targets import Sources, listed_targets, read_top, single_target
+from lib.strict_yaml import read_yaml
 from lib.target import Target
+
+__all__ = ["Options", "OptionsError", "changed", "describe", "parse_options"]
 
 _NAMESPACE = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*", re.ASCII)
 
 
-class OptionsError(Exception):
+class OptionsError(CantRun):
     """What was asked for can't be done. Its text is every fault, one a line.
 
     Attributes:
@@ -36,101 +37,65 @@ class OptionsError(Exception):
         super().__init__("\n".join(self.faults))
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What to do. Only `parse_options()` makes them.
-
-    Attributes:
-        listen_host, listen_port: where HTTP is served; an empty host for all addresses.
-        loglevel, log_format: which events are logged, and how.
-        concurrency: cycles under way at the same time.
-        state_dir: where the history is kept, None for in memory.
-        docker: the CLI to run.
-        web_config: Prometheus' web configuration file.
-        once, output: run one cycle of every target, and how to print it.
-        check_config: say what would run, and exit.
-        version: print the version, and exit; nothing else was looked at then, and there are no targets.
-        namespace: prefix of the original's metrics, empty for none.
-        config: the file that was read.
-        targets: what to test, in the file's order.
-    """
-
-    listen_host: str
-    listen_port: int
-    loglevel: LogLevel
-    log_format: LogFormat
-    concurrency: int
-    state_dir: Path | None
-    docker: str
-    web_config: Path | None
-    once: bool
-    output: Output
-    check_config: bool
-    version: bool
-    namespace: str
-    config: Path | None
-    targets: tuple[Target, ...]
-
-
 def parse_options(argv: Sequence[str], env: Mapping[str, str]) -> Options:
     """Given the command line without the program's name, and the environment, return the options.
 
-    The file is read anew each time. Raise OptionsError where anything is wrong, and SystemExit(0), after printing the
-    help, where that is asked for.
+    The file is read again each time. Raise OptionsError if anything is wrong, but for faults of single targets that the
+    running monitor tells of, if others are left to test and the configuration is not just to be checked; and
+    SystemExit(0), after printing the help, if that is asked for.
     """
     faults: list[str] = []
     flags, environment = read_arguments(argv, env, faults)
-    defaults = {option.name: Given(option.parse(option.default), "default") for option in OPTIONS if option.default}
-    asked = lay((flags, environment, defaults))
-    if asked["version"].value and not faults:
-        return _options(defaults | {"version": asked["version"]}, (), env, faults)
+    said = overlay((flags, environment))
+    if "version" in said and said["version"].value and not faults:
+        return Options(version=True)
 
     targets: tuple[Target, ...] = ()
-    sources = Sources(flags, environment, {}, defaults)
-    if "config" not in asked:
+    sources = Sources(flags, environment, {})
+    if "config" not in said:
         targets = single_target(sources, env, faults)
-    elif asked["config"].value is not None:
-        config = read_config(asked["config"].value)
-        faults += config.faults
-        sources = replace(sources, top=file_layer(config, config.top, None, faults))
-        # What is missing in a file can only be told of one that was read to its end.
-        if config.is_whole:
-            listed = config.targets is not None
-            targets = listed_targets(config, sources, env, faults) if listed else single_target(sources, env, faults)
-    options = _options(lay((flags, environment, sources.top, defaults)), targets, env, faults)
-    if faults:
+    elif said["config"].value is not None:
+        file = read_yaml(said["config"].value, lambda _, fault: faults.append(fault))
+        top, listed = read_top(file.root, faults) if file.root else ({}, None)
+        sources = replace(sources, top=top)
+        # What is missing in a file can only be said of one that was read to its end.
+        if file.broken:
+            faults.append(file.broken)
+        else:
+            targets = listed_targets(listed, sources, env, faults) if listed else single_target(sources, env, faults)
+    options = _options(overlay((flags, environment, sources.top)), targets, env, faults)
+    passing = [fault for fault in faults if isinstance(fault, PassingFault)]
+    if len(passing) < len(faults) or (faults and (options.check_config or len(passing) >= len(targets))):
         raise OptionsError(faults)
     return options
 
 
-def _options(given: Layer, targets: tuple[Target, ...], env: Mapping[str, str], faults: list[str]) -> Options:
-    """Given what is said, return the options; where `faults` are added or were there, they are not to be used."""
-    value = {name: item.value for name, item in given.items()}
-    host, port = value["listen"] or ("", 0)
-    web_config = value.get("web-config")
-    if web_config is not None:
-        faults += _web_config_faults(given["web-config"].place, web_config)
-    return Options(
-        listen_host=host,
-        listen_port=port,
-        loglevel=value["loglevel"],
-        log_format=value["log-format"],
-        concurrency=value["concurrency"],
-        state_dir=_state_dir(given, env, faults),
-        docker=value["docker"],
-        web_config=web_config,
-        once=value["once"],
-        output=value["output"],
-        check_config=value["check-config"],
-        version=value["version"],
-        namespace=_namespace(env, faults),
-        config=value.get("config"),
-        targets=targets,
-    )
+def _options(said: Source, targets: tuple[Target, ...], env: Mapping[str, str], faults: list[str]) -> Options:
+    """Given what is said, return the options; if `faults` are added or were there, they are not to be used."""
+    options = Options(**filled(PROCESS_OPTIONS, said), targets=targets)
+    if options.web_config is not None:
+        faults += _web_config_faults(said["web-config"].place, options.web_config)
+    if options.metrics_file is not None:
+        faults += _metrics_file_faults(said["metrics-file"].place, options.metrics_file)
+    options = replace(options, state_dir=_state_dir(said, env, faults), namespace=_namespace(env, faults))
+    faults += _rested_faults(options)
+    return options
+
+
+def _rested_faults(options: Options) -> Iterator[str]:
+    """Given the options, yield what rested images lack."""
+    for target in options.targets:
+        if target.cold_images and options.state_dir is None:
+            yield (
+                f"cold-images: target {target.name} needs state-dir beside it: without one, a restart would forget what"
+                " was pushed and when, and nothing could be compared with it"
+            )
+    if options.renew_cold and not options.once:
+        yield "renew-cold: needs once beside it"
 
 
 def _web_config_faults(place: str, path: Path) -> Sequence[str]:
-    """Given where it is asked for, and the path of the web configuration file, return what is wrong with it."""
+    """Given the place that names it, and the path of the web configuration file, return what is wrong with it."""
     if not os.path.isfile(path):  # noqa: PTH113  unlike Path.is_file, it never raises
         return [f"{place}: {path} is no file"]
     from lib.web.config import WebConfigError, read_web_config  # noqa: PLC0415  YAML and TLS, only needed with a file
@@ -142,18 +107,32 @@ def _web_config_faults(place: str, path: Path) -> Sequence[str]:
     return ()
 
 
-def _state_dir(given: Layer, env: Mapping[str, str], faults: list[str]) -> Path | None:
+def _metrics_file_faults(place: str, path: Path) -> Iterator[str]:
+    """Given the place that names it, and the path of the file for metrics, yield why it can't be written."""
+    if os.path.isdir(path):  # noqa: PTH112  the same
+        yield f"{place}: {path} is a folder: name a file in it, such as registry-monitor.prom"
+        return
+    from tempfile import TemporaryFile  # noqa: PLC0415  as above
+
+    try:
+        # It has no name there, and is gone at once.
+        with TemporaryFile(dir=path.parent):
+            return
+    except OSError as error:
+        yield f"{place}: {path.parent} can't be written into: {error.strerror}"
+
+
+def _state_dir(said: Source, env: Mapping[str, str], faults: list[str]) -> Path | None:
     """Given what is said, return the folder for the history: by option, else the first that systemd made, else None."""
     by_systemd = env.get("STATE_DIRECTORY", "").partition(":")[0]
-    item = given.get("state-dir", Given(Path(by_systemd) if by_systemd else None, "STATE_DIRECTORY"))
-    folder: Path | None = item.value
+    setting = said.get("state-dir", Setting(Path(by_systemd) if by_systemd else None, "STATE_DIRECTORY"))
+    folder: Path | None = setting.value
     if folder is not None and os.path.isfile(folder):  # noqa: PTH113  the same
-        faults.append(f"{item.place}: {folder} is no folder")
+        faults.append(f"{setting.place}: {folder} is no folder")
     return folder
 
 
 def _namespace(env: Mapping[str, str], faults: list[str]) -> str:
-    """Given the environment, return the prefix that the original's metrics get, empty for none."""
     namespace = env.get("PROMETHEUS_NAMESPACE", "")
     if namespace and not _NAMESPACE.fullmatch(namespace):
         faults.append(
@@ -162,23 +141,22 @@ def _namespace(env: Mapping[str, str], faults: list[str]) -> str:
     return namespace
 
 
+def changed(before: Options, after: Options) -> list[str]:
+    """Given two options, return the names of those about the process that differ; those take a restart."""
+    return [
+        option.name
+        for option in PROCESS_OPTIONS
+        if getattr(before, option.attribute) != getattr(after, option.attribute)
+    ]
+
+
 def describe(options: Options) -> str:
     """Given options, return what would run, for people to read and without a secret.
 
     A sentence, a block for the monitor, one for what all targets have in common, and one a target.
     """
-    host = f"[{options.listen_host}]" if ":" in options.listen_host else options.listen_host
-    monitor = {
-        "config": options.config,
-        "listen": f"{host}:{options.listen_port}",
-        "loglevel": options.loglevel,
-        "log-format": options.log_format,
-        "concurrency": options.concurrency,
-        "state-dir": options.state_dir or "none: the history is kept in memory",
-        "docker": options.docker,
-        "web-config": options.web_config,
-    }
-    targets = {target.name: _described(target) for target in options.targets}
+    monitor = _shown(options, PROCESS_OPTIONS)
+    targets = {target.name: _shown_target(target) for target in options.targets}
     common = _common(list(targets.values()))
     count = "1 target" if len(targets) == 1 else f"{len(targets)} targets"
     blocks = [f"No fault was found. {count} would be tested:", _block("monitor", monitor)]
@@ -190,46 +168,23 @@ def describe(options: Options) -> str:
     return "\n\n".join(blocks)
 
 
-def _common(targets: Sequence[Mapping[str, object]]) -> dict[str, object]:
-    """Given the values of each target by name, return those that are the same for all of several."""
+def _shown(owner: Options | Target, options: Iterable[Option]) -> dict[str, str]:
+    values = {option.name: option.shown_of(owner) for option in options if option.is_shown}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _shown_target(target: Target) -> dict[str, str]:
+    values = _shown(target, [option for option in TARGET_OPTIONS if not (target.read_only and option.pushes)])
+    if target.docker_config:
+        del values["username"]  # that it has none does not mean that there is no login
+    return values
+
+
+def _common(targets: Sequence[Mapping[str, str]]) -> dict[str, str]:
     first, *others = targets
-    return {key: value for key, value in first.items() if others and all(other[key] == value for other in others)}
+    return {key: value for key, value in first.items() if others and all(other.get(key) == value for other in others)}
 
 
-def _described(target: Target) -> dict[str, object]:
-    """Given a target, return its values by the names of their options."""
-    credentials = target.credentials
-    password = credentials.password if credentials else None
-    no_login = None if target.docker_config else "none: without a login"
-    return {
-        "repository": target.reference.repository,
-        "tag": target.reference.tag,
-        "username": credentials.username if credentials else no_login,
-        "password": password if isinstance(password, Secret) else None,
-        "password-file": password if isinstance(password, Path) else None,
-        "docker-config": target.docker_config,
-        "base-image": target.base_image,
-        "public-base": target.public_base,
-        "base-layer-id": target.base_layer_id,
-        "overwrite": target.overwrite,
-        "payload-size": format_size(target.payload_bytes),
-        "payload-layers": target.payload_layers,
-        "builder": target.builder,
-        "run-test-every": format_duration(target.run_every),
-        "retry-every": format_duration(target.retry_every),
-        "step-timeout": format_duration(target.step_timeout),
-        "cycle-timeout": format_duration(target.cycle_timeout),
-        "propagation-timeout": format_duration(target.propagation_timeout),
-        "expect-private": target.expect_private,
-        "expect-private-every": format_duration(target.expect_private_every),
-    }
-
-
-def _block(title: str, values: Mapping[str, object]) -> str:
-    """Given a title and values by name, return lines of them, aligned, without those that are None."""
-    shown = {name: value for name, value in values.items() if value is not None}
-    width = max(map(len, shown))
-    lines = [
-        f"  {name:{width}}  {str(value).lower() if isinstance(value, bool) else value}" for name, value in shown.items()
-    ]
-    return "\n".join([title, *lines])
+def _block(title: str, values: Mapping[str, str]) -> str:
+    width = max(map(len, values))
+    return "\n".join([title, *(f"  {name:{width}}  {value}" for name, value in values.items())])

@@ -7,16 +7,17 @@ fault. So it is given `--name=value` only, and texts are made values elsewhere.
 
 from __future__ import annotations
 
+import os
 import re
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lib.options.help import print_help
-from lib.options.layer import Layer, read_value
-from lib.options.table import BY_NAME, ENVIRONMENT_PREFIX, OPTIONS, SWITCH, Option, environment_name, nearest
+from lib.options.source import Source, read_value
+from lib.options.table import BY_NAME, ENVIRONMENT_PREFIX, OPTIONS, SWITCH, Option, environment_name
 from lib.quantity import is_boolean
-from lib.quoting import quoted
+from lib.quoting import nearest, quoted
 
 if TYPE_CHECKING:
     import configargparse
@@ -27,23 +28,33 @@ _SHOWABLE = re.compile(r"[A-Za-z][A-Za-z_-]{0,39}", re.ASCII)
 _HELP_FLAGS = ("h", "help")
 #: A value that argparse would drop, even behind an equals sign.
 _DROPPED = "--"
-#: What Kubernetes puts into every container where a service is called registry-monitor, or registry-monitor-something.
+#: What the original sent its metrics to CloudWatch with. It did so from its own SDK; AWS's agent does it better.
+_CLOUDWATCH = re.compile(
+    "aws-(access|secret)-key|cloudwatch-(region|namespace|metric-(success|failure|(pull|push)-time))"
+)
+_NO_CLOUDWATCH = (
+    "this program sends nothing to CloudWatch: leave it out, and let the CloudWatch agent scrape /metrics"
+    " (docs/without-a-scrape.md)"
+)
+#: What Kubernetes puts into every container if a service is called registry-monitor, or registry-monitor-something.
 _SERVICE_LINK = re.compile(
     r"(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_[A-Z]+(?:_(?:PROTO|PORT|ADDR))?)?)"
 )
 
 
-def read_arguments(argv: Sequence[str], env: Mapping[str, str], faults: list[str]) -> tuple[Layer, Layer]:
+def read_arguments(argv: Sequence[str], env: Mapping[str, str], faults: list[str]) -> tuple[Source, Source]:
     """Given the command line without the program's name, and the environment, return what each of the two says.
 
     What is wrong with them is added to `faults`. An option that the command line gives is left out of the
-    environment's. Raise SystemExit(0), after the help was printed, where that is asked for.
+    environment's. Raise SystemExit(0), after the help was printed, if that is asked for.
     """
     parser = _parser()
     namespace = parser.parse_args(_flags(argv, faults), env_vars=_variables(env, faults))
     from_environment = parser.get_source_to_settings_dict().get("environment_variables", {})
-    flags: Layer = {}
-    environment: Layer = {}
+    if not argv and not from_environment and not faults:
+        faults.append("no option is given: -help shows all, and -config=FILE reads them from a file")
+    flags: Source = {}
+    environment: Source = {}
     for name, text in vars(namespace).items():
         option = BY_NAME[name]
         variable = environment_name(name)
@@ -57,7 +68,7 @@ def read_arguments(argv: Sequence[str], env: Mapping[str, str], faults: list[str
 def _flags(argv: Sequence[str], faults: list[str]) -> list[str]:
     """Given the command line, return its options as `--name=value`, without those that have an empty value.
 
-    Raise SystemExit(0), after the help was printed, where that is asked for.
+    Raise SystemExit(0), after the help was printed, if that is asked for.
     """
     flags = []
     words = deque(enumerate(argv, start=1))
@@ -66,7 +77,7 @@ def _flags(argv: Sequence[str], faults: list[str]) -> list[str]:
         match = _FLAG.fullmatch(word)
         if match is None:
             if word != _DROPPED or words:
-                faults.append(f"argument {position}: is neither an option nor the value of one")
+                faults.append(_stray(word, position))
             continue
         name, value = match.groups()
         if name in _HELP_FLAGS:
@@ -78,9 +89,7 @@ def _flags(argv: Sequence[str], faults: list[str]) -> list[str]:
             value = following
             words.popleft()
         if option is None:
-            shown = f"unknown option `-{name}`" if _SHOWABLE.fullmatch(name) else f"argument {position}: unknown option"
-            near = nearest(name, BY_NAME)
-            faults.append(f"{shown}: did you mean `-{near}`?" if near else shown)
+            faults += _unknown(name, value, position)
         elif value is None and option.metavar != SWITCH:
             faults.append(f"-{option.name}: needs a value, as in `-{option.name}={option.metavar}`")
         elif value == _DROPPED:
@@ -88,6 +97,30 @@ def _flags(argv: Sequence[str], faults: list[str]) -> list[str]:
         elif value != "":
             flags.append(f"--{option.name}={'true' if value is None else value}")
     return flags
+
+
+def _stray(word: str, position: int) -> str:
+    """Given a word that is neither an option nor the value of one, and its position, return what is wrong with that.
+
+    It is shown only if it names a file of a configuration: any other could be a password.
+    """
+    if word == "help":
+        return "unexpected argument 'help': did you mean -help?"
+    if word.endswith((".yml", ".yaml")) and os.path.isfile(word):  # noqa: PTH113  unlike Path.is_file, it never raises
+        shown = quoted(word)
+        return f"unexpected argument {shown}: did you mean -config={shown[1:-1]}?"
+    return f"argument {position}: is neither an option nor the value of one; -help shows all options"
+
+
+def _unknown(name: str, value: str | None, position: int) -> Iterator[str]:
+    """Given an option that there is not, its value, and the position of its word, yield what is wrong with that."""
+    if _CLOUDWATCH.fullmatch(name):
+        if value != "":
+            yield f"-{name}: {_NO_CLOUDWATCH}"
+        return
+    shown = f"unknown option `-{name}`" if _SHOWABLE.fullmatch(name) else f"argument {position}: unknown option"
+    near = nearest(name, BY_NAME)
+    yield f"{shown}: did you mean `-{near}`?" if near else shown
 
 
 def _is_value(word: str, option: Option | None) -> bool:
@@ -111,6 +144,9 @@ def _variables(env: Mapping[str, str], faults: list[str]) -> dict[str, str]:
         rest = variable.removeprefix(ENVIRONMENT_PREFIX)
         if rest == variable or not text or _SERVICE_LINK.fullmatch(rest):
             continue
+        if _CLOUDWATCH.fullmatch(rest.lower().replace("_", "-")):
+            faults.append(f"{variable}: {_NO_CLOUDWATCH}")
+            continue
         if variable not in names:
             near = nearest(rest, BY_NAME)
             shown = f"unknown environment variable {quoted(variable)}"
@@ -127,7 +163,6 @@ def _variables(env: Mapping[str, str], faults: list[str]) -> dict[str, str]:
 
 
 def _parser() -> configargparse.ArgumentParser:
-    """Return a parser of every option in the table, which leaves out those that are not given."""
     # Imported here: one that only wants to know what an option is called needs no parser.
     import configargparse  # noqa: PLC0415
 

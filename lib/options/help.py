@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import textwrap
 from collections.abc import Iterator
 
 from lib.options.table import GROUPS, Group, Option, environment_name
+from lib.streams import show
 
 #: Longer lines are hard to follow, shorter ones can't hold an option.
 _WIDEST, _NARROWEST = 100, 30
@@ -33,7 +33,8 @@ _SOURCES = (
 )
 _EPILOG = (
     "PROMETHEUS_NAMESPACE is put before the names of the metrics that monitor_... begins. Exit codes: 0 all is well, 1 "
-    "some target is down (once), 2 the options or the configuration are wrong, 3 none is down, some are unknown (once)."
+    "some target is down (once), 2 the options or the configuration are wrong, 3 none is down, some are unknown "
+    "(once), 4 it can't run here now, which may pass."
 )
 _EXAMPLES = (
     (
@@ -49,8 +50,8 @@ _EXAMPLES = (
 
 
 def print_help() -> None:
-    """Print the help, as wide as the terminal or as COLUMNS says; 80 columns where neither tells."""
-    sys.stdout.write(f"{help_text(shutil.get_terminal_size().columns)}\n")
+    """Print the help, as wide as the terminal or as COLUMNS says; 80 columns if neither says."""
+    show(help_text(shutil.get_terminal_size().columns))
 
 
 def help_text(columns: int) -> str:
@@ -63,7 +64,6 @@ def help_text(columns: int) -> str:
 
 
 def _group(group: Group, width: int) -> Iterator[str]:
-    """Given a group of options and a width, yield its lines."""
     yield f"{group.title}:"
     for option in group.options:
         flag = f"{_INDENT}--{option.name} {option.metavar}".rstrip()

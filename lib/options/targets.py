@@ -1,212 +1,273 @@
-"""From layers to targets: what excludes what, what is required, and whose password goes where."""
+"""From sources to targets: what excludes what, what is required, and whose password goes where."""
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lib.options.config import TARGETS, Config, Section
-from lib.options.layer import RIVALS, Given, Layer, lay, read_value
-from lib.options.table import BY_NAME, NAME, PER_TARGET, nearest
-from lib.reference import same_host
-from lib.secret import read_secret_file
-from lib.target import Credentials, Target
+from lib.options.read_only import Listed, read_only_faults, replica_faults, without_defaults_for_pushes
+from lib.options.source import EXCLUSIVE, PassingFault, Setting, Source, filled, overlay, read_value
+from lib.options.table import BY_NAME, NAME, TARGET_OPTIONS, Option
+from lib.options.values import MOST_LABELS
+from lib.quoting import quoted
+from lib.reference import DEFAULT_TAG, LONGEST_TAG, same_host
+from lib.secret import PasswordFile
+from lib.strict_yaml import Value
+from lib.target import STRANGER_SUFFIX, Anonymous, Credentials, Target
 
-#: Where a target has one of these, it takes none from elsewhere: a password goes only where it is meant to go.
+TARGETS = "targets"
+
+#: If a target has one of these, it takes none from elsewhere: a password goes only where it is meant to go.
 _CREDENTIALS = frozenset({"username", "password", "password-file", "docker-config"})
 _SECRETS = ("password", "password-file")
 #: What no flag or variable can say of several targets at once.
 _IDENTITY = frozenset({"repository", "registry-host"})
 _CREDENTIALS_DIRECTORY = re.compile(r"\$(?:\{CREDENTIALS_DIRECTORY\}|CREDENTIALS_DIRECTORY)(?=/|$)")
+#: What can be shown as a target's name before that was checked.
+_LABEL = re.compile(r"[!-~]{1,100}")
+
 _TOP_KEYS = {name: option for name, option in BY_NAME.items() if option.in_file}
-_TARGET_KEYS = {name: option for name, option in BY_NAME.items() if option.name in PER_TARGET} | {NAME.name: NAME}
+_NO_TOP_KEYS = dict.fromkeys(BY_NAME.keys() - _TOP_KEYS.keys(), "can't be given in a file") | {
+    NAME.name: f"is a target's: put it under `{TARGETS}`"
+}
+_TARGET_KEYS = {name: option for name, option in BY_NAME.items() if option in TARGET_OPTIONS} | {NAME.name: NAME}
+_NO_TARGET_KEYS = dict.fromkeys(
+    _TOP_KEYS.keys() - _TARGET_KEYS.keys(), f"is for the whole monitor: put it above `{TARGETS}`"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
     """Where values come from, the one with precedence first; `top` is the file outside `targets`."""
 
-    flags: Layer
-    environment: Layer
-    top: Layer
-    defaults: Layer
+    flags: Source
+    environment: Source
+    top: Source
 
 
-def file_layer(config: Config, section: Section, target: int | None, faults: list[str]) -> Layer:
-    """Given a section of a file, and the index of the target that it describes, if any, return what it says.
+def read_top(root: Value, faults: list[str]) -> tuple[Source, Value | None]:
+    """Given all of a file, return what it says outside `targets`, and what stands there; add what is wrong."""
+    entries = root.entries({**_TOP_KEYS, TARGETS: None}, _NO_TOP_KEYS)
+    targets = entries.pop(TARGETS, None)
+    return _source(entries, _TOP_KEYS, faults), targets
 
-    Keys that can't stand there, and values that are none, are added to `faults`.
-    """
-    known = _TOP_KEYS if target is None else _TARGET_KEYS
-    layer: Layer = {}
-    for key, entry in section.entries.items():
-        place = config.place(entry.line, target, key)
-        option = known.get(key)
-        if option is None:
-            faults.append(f"{place}: {_unknown(key, target)}")
-        elif option.name in layer:
+
+def _source(entries: Mapping[str, Value], known: Mapping[str, Option], faults: list[str]) -> Source:
+    """Given the entries of a section, and the options that its keys are, return what it says; add what is wrong."""
+    source: Source = {}
+    for key, value in entries.items():
+        option = known[key]
+        place = value.place
+        if option.name in source:
             faults.append(f"{place}: is given twice, under both its names")
-        elif entry.text is None:
-            layer[option.name] = Given(None, place)
-        else:
-            layer[option.name] = read_value(option, entry.text, place, faults)
-    return layer
+            continue
+        if option.parse_entry is not None:
+            source[option.name] = _mapping(option.parse_entry, value, faults)
+            continue
+        text = _one_line(value)
+        source[option.name] = Setting(None, place) if text is None else read_value(option, text, place, faults)
+    return source
+
+
+def _one_line(value: Value) -> str | None:
+    """Given what a file says, return its text; None, and a fault, if that is not one line."""
+    text = value.text()
+    if text is not None and not value.is_one_line:
+        value.fault("has a value of more than one line: is a quotation mark missing?")
+        return None
+    return text
+
+
+def _mapping(parse_entry: Callable[[str, str], tuple[str, str]], value: Value, faults: list[str]) -> Setting:
+    """Given what reads an entry of a mapping, and what a file says of it, return its value; add what is wrong."""
+    so_far, read = len(faults), dict[str, str]()
+    for key, entry in value.items():
+        name, text = key.text(), _one_line(entry)
+        if name is None or text is None:
+            continue
+        try:
+            name, text = parse_entry(name, text)
+        except ValueError as error:
+            key.fault(str(error))
+        if name in read:
+            key.fault(f"{quoted(name)} is given twice")
+        read[name] = text
+    if len(read) > MOST_LABELS:
+        value.fault(f"has more than {MOST_LABELS} labels")
+    return Setting(None if len(faults) > so_far else tuple(read.items()), value.place)
 
 
 def single_target(sources: Sources, env: Mapping[str, str], faults: list[str]) -> tuple[Target, ...]:
-    """Given the sources, return the one target that they describe; what is wrong with it is added to `faults`."""
-    given = lay((sources.flags, sources.environment, sources.top, sources.defaults))
-    target = _target(given, "", env, faults)
+    """Given the sources, return the one target that they describe; add what is wrong with it to `faults`."""
+    settings = overlay((sources.flags, sources.environment, sources.top))
+    faults += replica_faults([Listed.of(settings)])
+    target = _target(settings, "", env, faults)
     return (target,) if target is not None else ()
 
 
-def listed_targets(config: Config, sources: Sources, env: Mapping[str, str], faults: list[str]) -> tuple[Target, ...]:
-    """Given a file with `targets:`, and the sources, return its targets; what is wrong is added to `faults`."""
-    for layer in (sources.flags, sources.environment):
+def listed_targets(listed: Value, sources: Sources, env: Mapping[str, str], faults: list[str]) -> tuple[Target, ...]:
+    """Given what is under `targets` in a file, and the sources, return the targets; add what is wrong to `faults`."""
+    for source in (sources.flags, sources.environment):
         faults += [
-            f"{layer[name].place}: can't be given beside the `{TARGETS}` of {config.path}"
-            for name in layer
+            f"{source[name].place}: can't be given beside the `{TARGETS}` of {listed.file.path}"
+            for name in source
             if name in _IDENTITY
         ]
     sources = replace(
         sources, flags=_without(_IDENTITY, sources.flags), environment=_without(_IDENTITY, sources.environment)
     )
     targets: list[Target] = []
+    every: list[Listed] = []
     first_with: dict[tuple[str, str], int] = {}
-    for index, section in enumerate(config.targets or ()):
-        if section is None:
+    for index, section in enumerate(_sections(listed)):
+        entries = section.entries(_TARGET_KEYS, _NO_TARGET_KEYS)
+        if not isinstance(section.content, dict):
             continue
-        own = file_layer(config, section, index, faults)
-        target = _target(_laid_around(own, sources), config.place(section.line, index), env, faults)
+        own = _source(entries, _TARGET_KEYS, faults)
+        settings = without_defaults_for_pushes(_laid_around(own, sources), own)
+        every.append(Listed.of(settings))
+        target = _target(settings, section.place, env, faults)
         if target is None:
             continue
         targets.append(target)
         # The host in lower case: it is the same registry, however it is written.
         tested = f"{target.registry.lower()}/{target.reference.path}:{target.reference.tag}"
-        for trait in (("name", target.name), ("repository and tag", tested)):
+        rested = (("repository and tag", f"{tested}-cold-{number + 1}") for number in range(target.cold_images))
+        for trait in (("name", target.name), ("repository and tag", tested), *rested):
             first = first_with.setdefault(trait, index)
             if first != index:
-                faults.append(f"{config.place(section.line, index)}: has the same {trait[0]} as {TARGETS}[{first}]")
+                faults.append(f"{section.place}: has the same {trait[0]} as {TARGETS}[{first}]")
+    faults += replica_faults(every)
     return tuple(targets)
 
 
-def _laid_around(own: Layer, sources: Sources) -> Layer:
+def _sections(listed: Value) -> list[Value]:
+    if not isinstance(listed.content, list):
+        listed.fault("is no list: each target begins with a dash")
+    elif not listed.content:
+        listed.fault("has no target in it")
+    else:
+        return [value.called(f"{TARGETS}[{index}]{_label(value)}") for index, value in enumerate(listed.each())]
+    return []
+
+
+def _label(section: Value) -> str:
+    """Given what is to describe a target, return its name as messages show it behind its index; empty for none."""
+    entries = section.content.items() if isinstance(section.content, dict) else ()
+    name = next((value.content for key, value in entries if key.content == NAME.name), None)
+    return f" ({name})" if isinstance(name, str) and _LABEL.fullmatch(name) else ""
+
+
+def _laid_around(own: Source, sources: Sources) -> Source:
     """Given what a target says itself, return it laid between the sources: its login above flags, the rest below."""
     kept_out: Collection[str] = () if _CREDENTIALS.isdisjoint(own) else _CREDENTIALS
-    flags, environment, top = (_without(kept_out, layer) for layer in (sources.flags, sources.environment, sources.top))
-    return lay((flags, environment, own, top, sources.defaults))
+    flags, environment, top = (
+        _without(kept_out, source) for source in (sources.flags, sources.environment, sources.top)
+    )
+    return overlay((flags, environment, own, top))
 
 
-def _without(names: Collection[str], layer: Layer) -> Layer:
-    """Given names and a layer, return the layer without them."""
-    return {name: given for name, given in layer.items() if name not in names}
+def _without(names: Collection[str], source: Source) -> Source:
+    return {name: setting for name, setting in source.items() if name not in names}
 
 
-def _target(given: Layer, place: str, env: Mapping[str, str], faults: list[str]) -> Target | None:
+def _target(settings: Source, place: str, env: Mapping[str, str], faults: list[str]) -> Target | None:
     """Given what is said of a target, and where it stands, return it, or None with what is wrong in `faults`."""
-    found = [*_required(given, place), *_exclusive(given), *_consistent(given)]
-    password_file = _password_file(given, env, found)
-    if found or any(item.value is None for item in given.values()):
-        faults += found
+    found = [*_required(settings, place), *_exclusive(settings), *_consistent(settings), *read_only_faults(settings)]
+    password_file = _password_file(settings, env, found)
+    faults += found
+    if any(not isinstance(fault, PassingFault) for fault in found) or None in (one.value for one in settings.values()):
         return None
-    value = {name: item.value for name, item in given.items()}
-    reference = replace(value["repository"], tag=value["tag"])
+    value = {name: setting.value for name, setting in settings.items()}
+    # What several options make together; each of the others fills an attribute by itself.
+    reference = value["repository"]
+    if "tag" in value:
+        reference = replace(reference, tag=value["tag"])
     credentials = None
     if "username" in value:
         credentials = Credentials(value["username"], password_file or value["password"])
-    return Target(
-        name=value.get("name", reference.repository),
-        reference=reference,
-        credentials=credentials,
-        docker_config=value.get("docker-config"),
-        base_image=value.get("base-image"),
-        public_base=value["public-base"],
-        base_layer_id=value.get("base-layer-id"),
-        run_every=value["run-test-every"],
-        retry_every=value["retry-every"],
-        step_timeout=value["step-timeout"],
-        cycle_timeout=value["cycle-timeout"],
-        overwrite=value["overwrite"],
-        payload_bytes=value["payload-size"],
-        payload_layers=value["payload-layers"],
-        builder=value["builder"],
-        propagation_timeout=value["propagation-timeout"],
-        expect_private=value["expect-private"],
-        expect_private_every=value["expect-private-every"],
-    )
+    together = {"name": value.get("name", reference.repository), "reference": reference, "credentials": credentials}
+    return Target(**(filled(TARGET_OPTIONS, settings) | together))
 
 
-def _required(given: Layer, place: str) -> Iterator[str]:
-    """Given what is said of a target, yield what is missing."""
-    if "repository" not in given:
+def _required(settings: Source, place: str) -> Iterator[str]:
+    if "repository" not in settings:
         where = f"{place}: repository" if place else "repository"
         yield f"{where}: is required: the repository's full name, as in quay.io/some/repository"
-    if "username" in given and given.keys().isdisjoint((*_SECRETS, "docker-config")):
-        yield f"{given['username'].place}: needs password or password-file beside it"
+    if "username" in settings and settings.keys().isdisjoint((*_SECRETS, "docker-config")):
+        yield f"{settings['username'].place}: needs password or password-file beside it"
     for secret in _SECRETS:
-        if secret in given and given.keys().isdisjoint(("username", "docker-config")):
-            yield f"{given[secret].place}: needs username beside it"
+        if secret in settings and settings.keys().isdisjoint(("username", "docker-config")):
+            yield f"{settings[secret].place}: needs username beside it"
 
 
-def _exclusive(given: Layer) -> Iterator[str]:
+def _exclusive(settings: Source) -> Iterator[str]:
     """Given what is said of a target, yield what can't be said together. Only one source can have said it."""
-    for name, rivals in RIVALS.items():
-        for rival in rivals:
-            if name < rival and name in given and rival in given:
-                yield f"{given[rival].place}: excludes {name}: give one of the two"
+    for name, others in EXCLUSIVE.items():
+        for other in others:
+            if name < other and name in settings and other in settings:
+                yield f"{settings[other].place}: excludes {name}: give one of the two"
 
 
-def _consistent(given: Layer) -> Iterator[str]:
+def _consistent(settings: Source) -> Iterator[str]:
     """Given what is said of a target, yield the values that contradict each other, or what is on the disk."""
-    repository, host = _value(given, "repository"), _value(given, "registry-host")
+    repository, host = _value(settings, "repository"), _value(settings, "registry-host")
     if repository and host and not same_host(repository.host, host):
         on = f"{repository.repository} is on {repository.host}"
-        yield f"{given['registry-host'].place}: {host} is not the repository's host: {on}"
-    size, layers = _value(given, "payload-size"), _value(given, "payload-layers")
+        yield f"{settings['registry-host'].place}: {host} is not the repository's host: {on}"
+    size, layers = _value(settings, "payload-size"), _value(settings, "payload-layers")
     if size and layers and layers > size:
-        yield f"{given['payload-layers'].place}: {layers} layers can't be made of {size} bytes: one at least for each"
-    folder = _value(given, "docker-config")
-    if folder and not os.path.isdir(folder):  # noqa: PTH112  unlike Path.is_dir, it never raises
-        yield f"{given['docker-config'].place}: {folder} is no folder"
+        place = settings["payload-layers"].place
+        yield f"{place}: {layers} layers can't be made of {size} bytes: one at least for each"
+    anonymous = _value(settings, "anonymous")
+    if anonymous is Anonymous.PULL and _value(settings, "expect-private"):
+        place = settings["anonymous"].place
+        yield f"{place}: pull is the opposite of expect-private, which wants that refused: give one of the two"
+    longest = LONGEST_TAG - len(STRANGER_SUFFIX)
+    if anonymous is Anonymous.REFUSED and len(_value(settings, "tag") or DEFAULT_TAG) > longest:
+        place = settings["tag"].place
+        yield f"{place}: is too long for a push to TAG{STRANGER_SUFFIX} (anonymous): {longest} characters at most"
+    images, tag = _value(settings, "cold-images"), _value(settings, "tag") or DEFAULT_TAG
+    if images and len(cold := f"{tag}-cold-{images}") > LONGEST_TAG:
+        place = settings["tag"].place
+        yield f"{place}: is too long for cold-images: with -cold-{images} it has {len(cold)} of {LONGEST_TAG} signs"
+    folder = _value(settings, "docker-config")
+    if folder:
+        yield from _docker_config_faults(settings["docker-config"].place, folder)
 
 
-def _password_file(given: Layer, env: Mapping[str, str], faults: list[str]) -> Path | None:
+def _docker_config_faults(place: str, folder: Path) -> Iterator[PassingFault]:
+    from lib.docker.environment import read_config  # noqa: PLC0415  with all of docker, only needed with such a folder
+
+    try:
+        read_config(folder)
+    except ValueError as error:
+        yield PassingFault(f"{place}: {error}")
+
+
+def _password_file(settings: Source, env: Mapping[str, str], faults: list[str]) -> PasswordFile | None:
     """Given what is said of a target, return its password file, if any, which was read once to see that it can be."""
-    written = _value(given, "password-file")
+    written = _value(settings, "password-file")
     if written is None:
         return None
-    place = given["password-file"].place
+    place = settings["password-file"].place
     folder = env.get("CREDENTIALS_DIRECTORY")
     begins = _CREDENTIALS_DIRECTORY.match(str(written))
     if begins and not folder:
         faults.append(f"{place}: CREDENTIALS_DIRECTORY is not set: systemd sets it for a unit with LoadCredential=")
         return None
-    path = Path(f"{folder}{str(written)[begins.end() :]}") if begins else Path(written)
+    file = PasswordFile(written)
+    if begins:
+        file = PasswordFile(Path(f"{folder}{str(written)[begins.end() :]}"), str(written))
     try:
-        read_secret_file(path)
-    except OSError as error:
-        faults.append(f"{place}: {path} can't be read: {error.strerror}")
+        file.read()
     except ValueError as error:
-        faults.append(f"{place}: {error}")
-    return path
+        faults.append(PassingFault(f"{place}: {error}"))
+    return file
 
 
-def _value(given: Layer, name: str) -> Any:
-    """Given a layer and an option's name, return the value that is there, None where there is none."""
-    return given[name].value if name in given else None
-
-
-def _unknown(key: str, target: int | None) -> str:
-    """Given a key that can't stand where it does, return what to do about it."""
-    if target is None and key == NAME.name:
-        return f"is a target's: put it under `{TARGETS}`"
-    if target is None and key in BY_NAME:
-        return "can't be given in a file"
-    if target is not None and key in _TOP_KEYS:
-        return f"is for the whole monitor: put it above `{TARGETS}`"
-    near = nearest(key, _TOP_KEYS if target is None else _TARGET_KEYS)
-    return f"unknown option: did you mean `{near}`?" if near else "unknown option"
+def _value(settings: Source, name: str) -> Any:
+    return settings[name].value if name in settings else None

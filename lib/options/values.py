@@ -10,14 +10,25 @@ import re
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from lib.quantity import format_duration, format_size, parse_count, parse_duration, parse_size
 from lib.quoting import quoted
 from lib.reference import parse_digest
 from lib.secret import Secret
+from lib.target import LABEL_PREFIX
 
 LONGEST_NAME = 128
+
+#: How long a label's name and its value may be. An image's labels are one line of a Dockerfile, which may have 64 KB.
+_LONGEST_LABEL = 128
+_LABEL_NAME = re.compile(rf"[A-Za-z0-9](?:[A-Za-z0-9._/-]{{0,{_LONGEST_LABEL - 2}}}[A-Za-z0-9])?")
+#: How many labels an image may be given.
+MOST_LABELS = 32
+
+#: What a shell or a template would put something in for.
+_VARIABLE = re.compile(r"\$\{\w+\}|\$[A-Z_][A-Z0-9_]*|\{\{.*\}\}", re.ASCII)
 
 Parse = Callable[[str], Any]
 
@@ -47,6 +58,16 @@ class Output(StrEnum):
     JSON = "json"
 
 
+class Address(NamedTuple):
+    """An address to listen on; an empty host for all there are."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
 def parse_name(text: str) -> str:
     """Given a target's name, return it. Raise ValueError for one that is no fit label."""
     if len(text) > LONGEST_NAME or text != text.strip():
@@ -55,15 +76,18 @@ def parse_name(text: str) -> str:
 
 
 def parse_text(text: str) -> str:
-    """Given any text, return it. Raise ValueError where it can't stand in one line of a log."""
+    """Given any text, return it. Raise ValueError if it can't stand in one line of a log."""
     if not text.isprintable():
         raise ValueError(f"{quoted(text)} has a line end or another character that doesn't print")
     return text
 
 
 def parse_path(text: str) -> Path:
-    """Given a path, return it; whether anything is there is not looked at."""
-    return Path(parse_text(text))
+    """Given a path, return it, with `~` at its beginning as in a shell; whether anything is there is not looked at."""
+    try:
+        return Path(parse_text(text)).expanduser()
+    except RuntimeError:
+        raise ValueError(f"{quoted(text)} begins with ~, and it is not known whose home that is") from None
 
 
 def parse_program(text: str) -> str:
@@ -83,9 +107,50 @@ def parse_username(text: str) -> str:
 def parse_password(text: str) -> Secret:
     """Given a password, return it wrapped. The error never quotes it."""
     # Bytes that are no UTF-8 reach us from argv and environment as lone surrogates.
-    if any(character in "\n\r\0" or "\ud800" <= character <= "\udfff" for character in text):
-        raise ValueError("has a line end, a NUL or bytes that are no UTF-8, which no password can have")
+    if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("has a NUL or bytes that are no UTF-8, which no password can have")
+    if _VARIABLE.fullmatch(text):
+        raise ValueError(
+            "names a variable, and nothing is put in for that: set REGISTRY_MONITOR_PASSWORD, or give a `password-file`"
+        )
+    if text.endswith(("\n", "\r")):
+        raise ValueError("ends with a line end: leave that out, or put the password into a `password-file`")
     return Secret(text)
+
+
+def parse_heartbeat_url(text: str) -> Secret:
+    """Given a URL to tell verdicts to, return it. What is wrong with it is said without a word of it."""
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError:
+        raise ValueError("is not a URL") from None
+    if url.scheme not in {"http", "https"} or not url.hostname or port == 0:
+        raise ValueError("is not a URL that begins with http:// or https:// and a host")
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("has a character that no URL has: write it as %XX")
+    if "@" in url.netloc:
+        raise ValueError("has a user or password before its host, which would not be sent")
+    return Secret(text)
+
+
+def parse_outside_a_file(text: str) -> None:  # noqa: ARG001  whatever it is
+    """Raise ValueError: no text stands for a mapping."""
+    raise ValueError("can only be given in a file: it is a mapping")
+
+
+def parse_label(name: str, value: str) -> tuple[str, str]:
+    """Given the name and the value of a label for an image, return them."""
+    if name.lower().startswith(LABEL_PREFIX):
+        raise ValueError(f"{quoted(name)} can't be set: monitors know their images by the labels {LABEL_PREFIX}*")
+    if not _LABEL_NAME.fullmatch(name):
+        raise ValueError(
+            f"{quoted(name)} is not a label's name: up to {_LONGEST_LABEL} of A-Z a-z 0-9 . _ / -, a letter or digit at"
+            " both ends"
+        )
+    if len(value) > _LONGEST_LABEL:
+        raise ValueError(f"{quoted(name)} has a value of more than {_LONGEST_LABEL} characters")
+    return name, parse_text(value)
 
 
 def parse_image_id(text: str) -> str:
@@ -97,12 +162,12 @@ def parse_image_id(text: str) -> str:
     return text
 
 
-def parse_address(text: str) -> tuple[str, int]:
-    """Given an address to listen on, return its host (empty for all) and port."""
+def parse_address(text: str) -> Address:
+    """Given an address to listen on, return it."""
     match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]*)):([0-9]{1,5})", text)
     if match is None or int(match[3]) > 65535:  # noqa: PLR2004  the highest port
         raise ValueError(f"{quoted(text)} is no address: :8000, 127.0.0.1:8000 or [::1]:8000, the port 0 to 65535")
-    return match[1] or match[2] or "", int(match[3])
+    return Address(match[1] or match[2] or "", int(match[3]))
 
 
 def parse_log_level(text: str) -> LogLevel:

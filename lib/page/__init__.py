@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from lib.history import History
 from lib.page.template import template
 from lib.page.view import ALL_CYCLES, STRIP_CYCLES, State, in_order, state_of, view_of
-from lib.status import TargetStatus
-from lib.under_way import StepUnderWay
+from lib.watch.status import TargetStatus, status_of
+from lib.watch.watched import Watched
 
 #: What is said of one target, and of several: "2 of 60 registries are down".
 _SAID: dict[State, tuple[str, str]] = {
@@ -24,7 +23,7 @@ _SAID: dict[State, tuple[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class PageQuery:
     """What the page is to show.
 
     Attributes:
@@ -40,7 +39,7 @@ class Asked:
     verdict: State | None = None
 
     @classmethod
-    def of(cls, parameters: dict[str, list[str]]) -> Asked:
+    def of(cls, parameters: dict[str, list[str]]) -> PageQuery:
         """Given a URL's parameters, return what is asked for."""
         last = {name: values[-1] for name, values in parameters.items()}
         verdict = last.get("verdict")
@@ -72,47 +71,45 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class PageData:
     """What there is to show.
 
     Attributes:
-        statuses: what is said of each target.
-        history: what happened.
-        under_way: returns the step that a target's cycle is in, by the target's name.
+        targets: the targets.
         faults: what keeps the monitor from judging.
     """
 
-    statuses: Sequence[TargetStatus]
-    history: History
-    under_way: Callable[[str], StepUnderWay | None]
+    targets: Sequence[Watched]
     faults: Sequence[str]
 
 
-def render(watched: Watched, asked: Asked, now: datetime) -> Page:
+def render(data: PageData, query: PageQuery, now: datetime) -> Page:
     """Given what there is to show, what of it is asked for, and the time, return the page.
 
-    Where there is but one target, its page is the page of all.
+    If there is but one target, its page is the page of all.
     """
-    statuses, history = watched.statuses, watched.history
+    statuses = status_of(data.targets)
+    both = list(zip(data.targets, statuses, strict=True))
     states = Counter(state_of(status) for status in statuses)
     shown = {
-        "asked": asked,
-        "faults": watched.faults,
+        "query": query,
+        "faults": data.faults,
         "now": now,
         "states": states,
         "summary": headline(statuses),
         "total": len(statuses),
         "worst": _worst(states),
     }
-    if asked.target is None and len(statuses) != 1:
-        fitting = [view_of(status, history, now, STRIP_CYCLES) for status in statuses if asked.fits(status)]
+    if query.target is None and len(statuses) != 1:
+        fitting = [view_of(watched.record, status, now, STRIP_CYCLES) for watched, status in both if query.fits(status)]
         return Page(found=True, html=template("all.html").render(shown, views=in_order(fitting)))
-    one = next((status for status in statuses if asked.target in {None, status.target.name}), None)
+    one = next((one for one in both if query.target in {None, one[1].target.name}), None)
     if one is None:
         return Page(found=False, html=template("none.html").render(shown))
-    view = view_of(one, history, now, ALL_CYCLES)
-    shown |= {"view": view, "own_summary": headline([one]), "worst": view.state}
-    shown |= {"under_way": watched.under_way(view.name)}
+    watched, status = one
+    view = view_of(watched.record, status, now, ALL_CYCLES)
+    shown |= {"view": view, "own_summary": headline([status]), "worst": view.state}
+    shown |= {"under_way": watched.progress.step, "under_way_seconds": watched.progress.step_seconds}
     return Page(found=True, html=template("one.html").render(shown))
 
 
@@ -132,5 +129,4 @@ def headline(statuses: Sequence[TargetStatus]) -> str:
 
 
 def _worst(states: Counter[State]) -> State:
-    """Given how many targets are in each state, return the worst that one is in."""
     return next((state for state in State if states[state]), State.WAITING)

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from lib import __version__
-from lib.failure import ADVICE
 from lib.page import words as page_words
-from lib.page.view import STRIP_CYCLES, WINDOWS, State, TargetView, key_of
+from lib.page.view import STRIP_CYCLES, State, TargetView, key_of, state_of_rested
 from lib.result import rfc3339
+from lib.watch.record import WINDOWS
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 _FOLDER = Path(__file__).parent
 
-#: What docker printed can be many lines of progress: the error stands at their end.
-_OUTPUT_LINES = 12
-
 #: Failures that are shown whole on the page of all targets; the others are to be opened.
 _MOST_OPEN = 5
 
 #: On the page of one target: marks in its strip, and cycles in its list before the others are to be opened.
 _STRIP_MOST = 120
 _LISTED = 12
+
+#: Rested images that are named as lost; the others are counted.
+_MOST_LOST = 10
 
 _LABELS: dict[State, str] = {state: str(state) for state in State} | {State.WAITING: "not known yet"}
 
@@ -97,29 +97,26 @@ def _environment() -> Environment:
         "span": page_words.span,
     }
     environment.globals |= {
-        "advice": ADVICE,
         "favicon": _favicon,
         "labels": _LABELS,
         "listed": _LISTED,
         "marks": _marks,
+        "most_lost": _MOST_LOST,
         "most_open": _MOST_OPEN,
-        "output_lines": _OUTPUT_LINES,
-        "scopes": page_words.SCOPES,
         "script": Markup((_FOLDER / "script.js").read_text()),  # noqa: S704  it is ours
         "shapes": {state: Markup(_shape(state, "var(--page)")) for state in State},  # noqa: S704  the same
-        "step_words": page_words.STEPS,
+        "state_of_rested": state_of_rested,
         "strip_cycles": STRIP_CYCLES,
         "strip_most": _STRIP_MOST,
         "style": Markup((_FOLDER / "style.css").read_text()),  # noqa: S704  the same
         "url": _url,
         "version": __version__,
-        "windows": [label for label, _ in WINDOWS],
+        "windows": [window.words for window in WINDOWS],
     }
     return environment
 
 
 def _url(**parameters: str) -> str:
-    """Given the page's parameters, return its address, relative to wherever it is served."""
     return f"?{urlencode(parameters)}"
 
 
@@ -133,11 +130,11 @@ def _marks(view: TargetView, most: int, now: datetime) -> Markup:
     address = escape(_url(target=view.name))
     pieces = []
     for past in reversed(view.cycles[:most]):
-        cycle, key, failed = past.cycle, past.key, past.cycle.failed
+        cycle, key, failed, verdict = past.cycle, past.key, past.cycle.failed, past.cycle.verdict
         came_of_it = f"{failed.name} {failed.reason}" if failed else page_words.span(cycle.seconds)
-        title = f"{page_words.moment(cycle.started, now)}: {cycle.verdict}, {came_of_it}"
+        title = f"{page_words.moment(cycle.started, now)}: {verdict}, {came_of_it}"
         gap = "<i></i>" if past.gap_seconds else ""
-        link = f'<a tabindex="-1" class="{cycle.verdict}" href="{address}&amp;cycle={key}#c{key}" title="{title}"></a>'
+        link = f'<a tabindex="-1" class="{verdict}" href="{address}&amp;cycle={key}#c{key}" title="{title}"></a>'
         pieces.append(gap + link)
     return Markup("".join(pieces))  # noqa: S704  names apart, all of it is ours
 

@@ -7,23 +7,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from itertools import zip_longest
+from itertools import accumulate, zip_longest
 from statistics import median
 
+from lib.cycle.strangers import pull_every
 from lib.failure import Verdict
-from lib.history import Availability, History
-from lib.result import Cycle, Outcome, Step, StepName
-from lib.status import TargetStatus
-from lib.target import Target
+from lib.rested import Cold, RestedImage
+from lib.result import Cycle, Outcome, Phase, Step, StepName
+from lib.target import StrangersMay, Target
+from lib.watch.pace import Pace, pace_after
+from lib.watch.record import WINDOWS, Availability, Record
+from lib.watch.status import TargetStatus
 
 #: Cycles in the strip of a target that is one among others. Of so many, the history never has fewer to give.
 STRIP_CYCLES = 20
 
 #: More than the history keeps of any target.
 ALL_CYCLES = 1000
-
-_HOUR = 3600.0
-WINDOWS = (("24 h", 24 * _HOUR), ("7 days", 7 * 24 * _HOUR), ("30 days", 30 * 24 * _HOUR))
 
 #: From where on a step counts as slow: so many times its usual, and so many seconds more.
 _SLOW_TIMES, _SLOW_SECONDS = 3.0, 1.0
@@ -79,6 +79,12 @@ class StepTimes:
         times = self.last.seconds / self.usual_seconds
         return times if times >= _SLOW_TIMES and self.last.seconds - self.usual_seconds >= _SLOW_SECONDS else None
 
+    @property
+    def phases(self) -> list[tuple[Phase, float, float]]:
+        """What its last time went to: each phase with its beginning and its length in seconds; none if not known."""
+        phases = (self.last and self.last.phases) or {}
+        return list(zip(phases, accumulate(phases.values(), initial=0.0), phases.values(), strict=False))
+
 
 @dataclass(frozen=True, slots=True)
 class TargetView:
@@ -86,7 +92,6 @@ class TargetView:
 
     Attributes:
         status: what is said of it.
-        state: the same in a word.
         cycles: those that are shown, latest first.
         steps: each step's last time against its usual.
         availability: what is known of each window, by the window's name.
@@ -94,11 +99,15 @@ class TargetView:
     """
 
     status: TargetStatus
-    state: State
     cycles: tuple[PastCycle, ...]
     steps: tuple[StepTimes, ...]
     availability: dict[str, Availability]
     last_failure: Cycle | None
+
+    @property
+    def state(self) -> State:
+        """What is said of it, in a word."""
+        return state_of(self.status)
 
     @property
     def target(self) -> Target:
@@ -116,15 +125,25 @@ class TargetView:
         return self.status.standing.cycle if self.status.standing else None
 
     @property
-    def exposed(self) -> bool | None:
-        """Whether strangers can pull what has to be private; None where nobody asks, or that is not known yet."""
-        standing = self.status.standing
-        return standing.exposed if standing and self.target.expect_private else None
+    def stranger_pulls_every(self) -> float:
+        """How often a pull without a login is tried, if anybody asks."""
+        return pull_every(self.target)
+
+    @property
+    def wrong_for_strangers(self) -> bool:
+        """Whether those without a login can do what they must not, or can't do what they have to."""
+        return self.status.unwanted != StrangersMay()
+
+    @property
+    def cold(self) -> Cold | None:
+        """How its rested images stand, None if it has to have none."""
+        return self.status.cold
 
     @property
     def needs_somebody(self) -> bool:
         """Whether it is shown among those that somebody has to look at."""
-        return self.state not in {State.UP, State.WAITING} or self.exposed is True
+        loses = self.cold is not None and bool(self.cold.lost)
+        return self.state not in {State.UP, State.WAITING} or self.wrong_for_strangers or loses
 
     @property
     def tally(self) -> list[tuple[Verdict, int]]:
@@ -144,17 +163,15 @@ class TargetView:
         return max([0.001, *times, *(step.last.seconds for step in self.steps if step.last)])
 
 
-def view_of(status: TargetStatus, history: History, now: datetime, cycles: int) -> TargetView:
-    """Given what is said of a target, the history, the time, and how many cycles to show, return what is shown."""
-    name = status.target.name
-    kept = history.recent(name, cycles)
+def view_of(record: Record, status: TargetStatus, now: datetime, cycles: int) -> TargetView:
+    """Given a target's record and status, the time, and how many cycles to show, return what is shown of it."""
+    kept = record.recent(cycles)
     return TargetView(
         status=status,
-        state=state_of(status),
         cycles=tuple(_in_a_row(kept, status.target)),
         steps=_steps_of(kept),
-        availability={label: history.availability(name, seconds, now) for label, seconds in WINDOWS},
-        last_failure=history.last_failure(name),
+        availability={window.words: record.availability(window.seconds, now) for window in WINDOWS},
+        last_failure=record.last_failure(),
     )
 
 
@@ -165,7 +182,7 @@ def key_of(cycle: Cycle) -> str:
 
 def in_order(views: Iterable[TargetView]) -> list[TargetView]:
     """Given targets, return them in the order in which somebody should look at them."""
-    return sorted(views, key=lambda view: (_ORDER[view.state], not view.exposed))
+    return sorted(views, key=lambda view: (_ORDER[view.state], not view.wrong_for_strangers))
 
 
 def state_of(status: TargetStatus) -> State:
@@ -176,18 +193,26 @@ def state_of(status: TargetStatus) -> State:
     return State.STALE if status.stale and verdict is State.UP else verdict
 
 
+def state_of_rested(image: RestedImage) -> State:
+    """Given a rested image, return how it stands, in a word."""
+    if image.is_lost:
+        return State.DOWN
+    if image.failure is not None:
+        return State.UNKNOWN
+    return State.UP if image.checked else State.WAITING
+
+
 def _in_a_row(cycles: Sequence[Cycle], target: Target) -> Iterator[PastCycle]:
-    """Given cycles, latest first, return each with what lies between it and the one before it."""
-    fresh = target.run_every + target.cycle_timeout
-    for cycle, before in zip_longest(cycles, cycles[1:]):
+    fresh = Pace(target.run_every).fresh_seconds(target)
+    for place, (cycle, before) in enumerate(zip_longest(cycles, cycles[1:]), 1):
         pause = 0.0
         if before is not None:
             pause = (cycle.started - before.started).total_seconds() - before.seconds
-        yield PastCycle(cycle, key_of(cycle), pause if pause > fresh else 0.0)
+        is_known = pause <= fresh or pause <= pace_after(target, cycles[place:]).fresh_seconds(target)
+        yield PastCycle(cycle, key_of(cycle), 0.0 if is_known else pause)
 
 
 def _steps_of(cycles: Sequence[Cycle]) -> tuple[StepTimes, ...]:
-    """Given cycles, latest first, return the times of the steps in the latest against the usual."""
     times: dict[StepName, list[float]] = defaultdict(list)
     for cycle in cycles:
         for step in cycle.steps:

@@ -1,4 +1,4 @@
-"""Access: the web configuration as its files are now, looked at anew for every connection."""
+"""Access: the web configuration as its files are now, looked at again for every connection."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 
+from lib.stamp import Stamp, stamp_of
 from lib.web.config import WebConfig, WebConfigError, read_web_config
 from lib.web.tls import TlsError, tls_context
 
 _log = logging.getLogger(__name__)
-
-#: What tells that a file is another: device, inode, size and time of its last change; None for one that isn't there.
-_Stamp = tuple[int, int, int, int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +35,23 @@ class Access:
         """Given the web configuration file, None for neither TLS nor login, read it. Raise WebConfigError."""
         self._path = path
         self._reading = Lock()
-        self._stamps: dict[Path, _Stamp] = {}
+        self._stamps: dict[Path, Stamp] = {}
         self._faults: tuple[str, ...] = ()
         self._rules = Rules() if path is None else self._read(path, WebConfig())
 
     def rules(self) -> Rules:
-        """Return what holds now: while the files are at fault, what held before. A fault is logged once."""
-        if self._path is None:
-            return self._rules
-        with self._reading:
-            # While there is a fault, a file that is not known yet may be what mends it.
-            if self._faults or any(_stamp(path) != stamp for path, stamp in self._stamps.items()):
-                self._read_again(self._path)
-            return self._rules
+        """Return what holds now: while the files are at fault or being read, what held before. A fault is logged once.
+
+        No connection waits for one that reads the files.
+        """
+        if self._path is not None and self._reading.acquire(blocking=False):
+            try:
+                # While there is a fault, a file that is not known yet may be what mends it.
+                if self._faults or any(stamp_of(path) != stamp for path, stamp in self._stamps.items()):
+                    self._read_again(self._path)
+            finally:
+                self._reading.release()
+        return self._rules
 
     def _read_again(self, path: Path) -> None:
         faults, self._faults = self._faults, ()
@@ -63,11 +65,10 @@ class Access:
             _log.info("the web configuration was read again", extra={"file": str(path)})
 
     def _read(self, path: Path, before: WebConfig) -> Rules:
-        """Given the file, and what held before, return what is to hold. Raise WebConfigError."""
         # A stamp is older than what was read after it was taken: no change is ever missed.
-        stamps = {path: _stamp(path)}
+        stamps = {path: stamp_of(path)}
         config = read_web_config(path)
-        stamps |= {file: _stamp(file) for file in (config.tls.files if config.tls else ())}
+        stamps |= {file: stamp_of(file) for file in (config.tls.files if config.tls else ())}
         try:
             context = tls_context(config.tls) if config.tls else None
         except TlsError as error:
@@ -90,11 +91,3 @@ def _opened(before: WebConfig, after: WebConfig) -> str | None:
     if before.users and not after.users:
         return "has no `basic_auth_users` any more"
     return None
-
-
-def _stamp(path: Path) -> _Stamp:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

@@ -16,27 +16,23 @@ from typing import Any
 from urllib.parse import parse_qs
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from prometheus_client import make_wsgi_app, start_http_server
+from prometheus_client import make_wsgi_app
 from prometheus_client.exposition import gzip_accepted
 
+from lib.ending import CantRun, NotNow
 from lib.health import Health
-from lib.history import History
 from lib.metrics import Metrics
-from lib.page import Asked, Watched, render
+from lib.page import PageData, PageQuery, render
 from lib.page.template import content_security_policy
-from lib.status import all_ok, status_of
-from lib.target import Target
-from lib.under_way import StepUnderWay
+from lib.watch import Watch
+from lib.watch.status import all_ok, status_of
 from lib.web.access import Access
-from lib.web.config import WebConfigError
 from lib.web.connections import Connection, Connections
 from lib.web.login import Admission, Login
-from lib.web.server import CONNECTION, SERVER, NothingYet, Server, common_headers
+from lib.web.server import CONNECTION, SERVER, Server, common_headers
+from lib.web.start import start_server
 
 _log = logging.getLogger(__name__)
-
-#: Connections that may wait to be accepted.
-_BACKLOG = 1024
 
 #: What the browser of a page lets it do, and tells others of it.
 _PAGE_HEADERS = (
@@ -48,7 +44,7 @@ _PAGE_HEADERS = (
 Headers = list[tuple[str, str]]
 
 
-class ListenError(Exception):
+class ListenError(NotNow):
     """The address can't be listened on. Its text is a sentence for the operator."""
 
 
@@ -93,25 +89,19 @@ class Pages:
     """What there is to read.
 
     Attributes:
-        targets: returns the targets.
-        history: what happened.
+        watch: the targets.
         health: whether we can judge.
         metrics: the metrics.
-        under_way: returns the step that a target's cycle is in, by the target's name.
     """
 
-    targets: Callable[[], tuple[Target, ...]]
-    history: History
+    watch: Watch
     health: Health
     metrics: Metrics
-    under_way: Callable[[str], StepUnderWay | None]
 
     def show_page(self, query: Query) -> Answer:
         """Show all of it to people: 404 if one target is asked for that there is not."""
-        statuses = status_of(self.targets(), self.history.standing)
-        asked = Asked.of(query.parameters)
-        watched = Watched(statuses, self.history, self.under_way, self.health.faults)
-        page = render(watched, asked, datetime.now(UTC))
+        data = PageData(self.watch.targets, self.health.faults)
+        page = render(data, PageQuery.of(query.parameters), datetime.now(UTC))
         headers, body = [*_PAGE_HEADERS], page.html.encode(errors="replace")
         if gzip_accepted(query.accept_encoding):
             headers.append(("Content-Encoding", "gzip"))
@@ -120,16 +110,15 @@ class Pages:
 
     def show_status(self, query: Query) -> Answer:
         """Say whether the registries work: 200 if all of those that are asked for do, else 503."""
-        targets = self.targets()
+        targets = self.watch.targets
         if (wanted := query.parameters.get("target")) is not None:
-            if unknown := set(wanted) - {target.name for target in targets}:
+            if unknown := set(wanted) - {watched.target.name for watched in targets}:
                 return _text(HTTPStatus.NOT_FOUND, f"no target is named {', '.join(sorted(unknown))}\n")
-            targets = tuple(target for target in targets if target.name in wanted)
-        statuses = status_of(targets, self.history.standing)
-        ok = all_ok(statuses)
+            targets = tuple(watched for watched in targets if watched.target.name in wanted)
+        statuses = status_of(targets)
+        ok, now = all_ok(statuses), datetime.now(UTC)
         if query.wants_json:
-            return _json(ok, {"ok": ok, "targets": [status.to_dict() for status in statuses]})
-        now = datetime.now(UTC)
+            return _json(ok, {"ok": ok, "targets": [status.to_dict(now) for status in statuses]})
         return _lines(ok, [status.to_line(now) for status in statuses])
 
     def show_health(self, query: Query) -> Answer:
@@ -144,50 +133,28 @@ class Pages:
         return Answer(HTTPStatus.OK, headers, body)
 
 
-class Web:
-    """The server, running.
-
-    Attributes:
-        port: the port that it listens on.
-    """
-
-    def __init__(self, server: Server) -> None:
-        """Given the server."""
-        self._server = server
-        self.port = server.server_port
-
-    def close(self) -> None:
-        """Listen no more."""
-        self._server.shutdown()
-        self._server.server_close()
-
-
-def start_web(listen: tuple[str, int], pages: Pages, web_config: Path | None = None) -> Web:
+def start_web(listen: tuple[str, int], pages: Pages, web_config: Path | None = None) -> Server:
     """Serve what there is to read.
 
     Given host (empty for all interfaces) and port (0 for any) to listen on, what there is to read, and the web
-    configuration file, None for neither TLS nor login. Raise ListenError where it can't be done.
+    configuration file, None for neither TLS nor login. Raise ListenError if it can't be done now, and CantRun if it
+    never can: the file is faulty, or the port is not for this user.
     """
     host, port = listen
     connections = Connections()
     router = _router(pages, make_wsgi_app(pages.metrics.registry), connections)
+    access = Access(web_config)
     try:
-        access = Access(web_config)
-        server, _ = start_http_server(port, host or _all_interfaces(), NothingYet())
-    except WebConfigError as error:
-        raise ListenError(str(error)) from None
+        server = start_server(port, host or _all_interfaces())
     except OSError as error:
         shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        raise ListenError(f"can't listen on {shown}: {error.strerror or error}") from None
-    # First, so that nobody who comes meanwhile meets a server without anything to read.
-    server.set_app(router)
-    ours = Server.instead_of(server, access, connections)
-    ours.socket.listen(_BACKLOG)
-    return Web(ours)
+        kind = CantRun if isinstance(error, PermissionError) else ListenError
+        raise kind(f"can't listen on {shown}: {error.strerror or error}") from None
+    server.open(router, access, connections)
+    return server
 
 
 def _router(pages: Pages, library: WSGIApplication, connections: Connections) -> WSGIApplication:
-    """Given what there is to read, prometheus_client's app, and all connections, return what answers all requests."""
     routes: dict[str, Callable[[Query], Answer]] = {
         "/": pages.show_page,
         "/status": pages.show_status,
@@ -217,17 +184,13 @@ def _router(pages: Pages, library: WSGIApplication, connections: Connections) ->
             return _answer_of(library, environ) if "name[]" in parameters else page(query)
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        # Without one, it was accepted before the server was ours, and nobody has looked at who it is.
-        connection: Connection | None = environ.get(CONNECTION)
-        if connection is None:
-            start_response("503 Service Unavailable", [])
-            return []
+        connection: Connection = environ[CONNECTION]
         try:
             answered = _refusal(login, connection, environ) or answer(environ)
         except Exception as error:  # noqa: BLE001  the monitor goes on, and tells no stranger why
             _log.error("a request could not be answered", extra={"error": type(error).__name__, "detail": str(error)})
             answered = _text(HTTPStatus.INTERNAL_SERVER_ERROR, "this is a fault in the monitor itself\n")
-        connections.weigh(connection, len(answered.body))
+        connections.count_bytes(connection, len(answered.body))
         headers = [*answered.headers, *common_headers(connection.rules, len(answered.body)), ("Server", SERVER)]
         start_response(f"{answered.status.value} {answered.status.phrase}", headers)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [answered.body]
@@ -236,7 +199,6 @@ def _router(pages: Pages, library: WSGIApplication, connections: Connections) ->
 
 
 def _refusal(login: Login, connection: Connection, environ: WSGIEnvironment) -> Answer | None:
-    """Given a request, return the answer to whom may not read, None for whom may."""
     users = connection.rules.config.users
     if not users:
         return None
@@ -251,7 +213,6 @@ def _refusal(login: Login, connection: Connection, environ: WSGIEnvironment) -> 
 
 
 def _answer_of(app: WSGIApplication, environ: WSGIEnvironment) -> Answer:
-    """Given another app and a request for it, return its answer."""
     kept: list[Any] = []
     body = b"".join(app({**environ, "REQUEST_METHOD": "GET"}, lambda *started: kept.extend(started)))  # type: ignore[arg-type]
     status, headers = kept

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from lib.strict_yaml import UnreadableError, Value
+from lib.ending import CantRun
+from lib.strict_yaml import Value, read_yaml
 from lib.web.tls import (
     CIPHERS,
     CLIENT_AUTH_TYPES,
@@ -34,7 +35,7 @@ _TLS_KEYS = (
 _NO_SECTION = {"rate_limit": "is not offered here: leave it out"}
 _NO_TLS_KEY = {key: f"is not offered here: name a file by `{key}_file`" for key in ("cert", "key", "client_ca")}
 
-#: The headers that may be set, and their values, where these are few.
+#: The headers that may be set, and their values, if these are few.
 _HEADERS: dict[str, tuple[str, ...]] = {
     "Content-Security-Policy": (),
     "X-Frame-Options": ("deny", "sameorigin"),
@@ -52,7 +53,7 @@ _HASH = re.compile(r"\$2[abxy]\$(\d\d)\$[./A-Za-z0-9]{53}", re.ASCII)
 _COSTS = range(4, 17)
 
 
-class WebConfigError(Exception):
+class WebConfigError(CantRun):
     """The file can't be used. Its text is every fault, one a line.
 
     Attributes:
@@ -71,7 +72,7 @@ class WebConfig:
     Attributes:
         tls: how TLS is spoken, None for plain HTTP.
         headers: what every answer has besides its own.
-        users: bcrypt hashes by the names of users; empty where nobody has to log in.
+        users: bcrypt hashes by the names of users; empty if nobody has to log in.
     """
 
     tls: Tls | None = None
@@ -84,32 +85,32 @@ def read_web_config(path: Path) -> WebConfig:
 
     Relative paths in it are relative to its own folder. Raise WebConfigError.
     """
-    try:
-        root = Value.of_file(path)
-    except UnreadableError as error:
-        raise WebConfigError([str(error)]) from None
-    sections = root.entries(("tls_server_config", "http_server_config", "basic_auth_users"), _NO_SECTION)
+    faults: list[tuple[int, str]] = []
+    file = read_yaml(path, lambda *fault: faults.append(fault))
+    if file.root is None or file.broken:
+        raise WebConfigError([file.broken or ""])
+    sections = file.root.entries(("tls_server_config", "http_server_config", "basic_auth_users"), _NO_SECTION)
     section = sections.get("tls_server_config")
     config = WebConfig(
         tls=_tls(section, path.parent) if section else None,
         headers=_headers(sections["http_server_config"]) if "http_server_config" in sections else {},
         users=_users(sections["basic_auth_users"]) if "basic_auth_users" in sections else {},
     )
-    if section and config.tls and not root.faults:
+    if section and config.tls and not faults:
         try:
             tls_context(config.tls)
         except TlsError as error:
             section.fault(str(error))
-    if root.faults:
-        raise WebConfigError([f"{path}:{line}: {message}" for line, message in sorted(root.faults)])
+    if faults:
+        raise WebConfigError([text for _, text in sorted(faults)])
     return config
 
 
 def _tls(section: Value, folder: Path) -> Tls | None:
-    """Given the section, and what its paths are relative to, return what it says, None where it lacks the files."""
+    """Given the section, and what its paths are relative to, return what it says, None if it lacks the files."""
     entries = section.entries(_TLS_KEYS, _NO_TLS_KEY)
     paths = {
-        key: folder / (entries[key].text() or "")
+        key: folder / (_text(entries[key]) or "")
         for key in ("cert_file", "key_file", "client_ca_file")
         if key in entries
     }
@@ -138,7 +139,7 @@ def _tls(section: Value, folder: Path) -> Tls | None:
         key=paths["key_file"],
         verify=verify or ssl.CERT_NONE,
         authority=paths.get("client_ca_file"),
-        allowed_sans=tuple(san.text() or "" for san in sans),
+        allowed_sans=tuple(_text(san) or "" for san in sans),
         oldest=oldest,
         newest=newest,
         ciphers=tuple(filter(None, suites)),
@@ -160,15 +161,14 @@ def _check_clients(entries: Mapping[str, Value], verify: ssl.VerifyMode | None) 
 
 
 def _headers(section: Value) -> dict[str, str]:
-    """Given the section about HTTP, return the headers that it sets; one without a value is not set."""
     entries = section.entries(("http2", "headers"))
     if _choice(entries, "http2", _BOOLEANS):
         entries["http2"].fault("HTTP/2 is not offered here: leave it out, or set it to false")
     headers = {}
     for name, value in entries["headers"].entries(_HEADERS).items() if "headers" in entries else ():
-        if value.node.value == "":
+        if value.content == "" and not value.is_marked:
             continue
-        text = value.text() or ""
+        text = _text(value) or ""
         if not text.isascii():
             value.fault("has signs that are not ASCII")
         elif _HEADERS[name] and text not in _HEADERS[name]:
@@ -180,11 +180,11 @@ def _headers(section: Value) -> dict[str, str]:
 def _users(section: Value) -> dict[str, bytes]:
     """Given the section of users, return their hashes by their names.
 
-    Users are told by their lines alone: what stands in a name's place may be a password.
+    Users are named by their lines alone: what stands in a name's place may be a password.
     """
     users: dict[str, bytes] = {}
     for key, value in section.items():
-        name, text = key.text(), value.text()
+        name, text = _text(key), _text(value)
         if name is None or text is None:
             continue
         found = _HASH.fullmatch(text)
@@ -199,6 +199,15 @@ def _users(section: Value) -> dict[str, bytes]:
         else:
             users[name] = found[0].encode()
     return users
+
+
+def _text(value: Value) -> str | None:
+    """Given a value, return its text; None, and a fault, if it has none, or other than characters that print."""
+    text = value.text()
+    if text is None or text.isprintable():
+        return text
+    value.fault("is no single line of text")
+    return None
 
 
 def _choice(

@@ -128,7 +128,7 @@ class Connections:
                 connection.deadline = self._clock() + ANSWER_SECONDS
         connection.socket.settimeout(ANSWER_SECONDS)
 
-    def weigh(self, connection: Connection, size: int) -> None:
+    def count_bytes(self, connection: Connection, size: int) -> None:
         """Given a connection, and the bytes of its answer, drop the oldest others while all are too much."""
         with self._changed:
             connection.answer_bytes = size

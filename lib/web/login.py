@@ -63,7 +63,6 @@ class Login:
 
 
 def _credentials(header: str) -> tuple[str | None, bytes]:
-    """Given the header `Authorization`, return name and password; no name where there are none."""
     scheme, _, encoded = header.partition(" ")
     if scheme.lower() != "basic":
         return None, b""
@@ -76,7 +75,6 @@ def _credentials(header: str) -> tuple[str | None, bytes]:
 
 
 def _matches(password: bytes, hashed: bytes) -> bool:
-    """Given a password and a bcrypt hash, return whether it is that one's."""
     import bcrypt  # noqa: PLC0415  only needed where somebody has to log in
 
     try:

@@ -1,4 +1,4 @@
-"""The server: prometheus_client's, made to stand clients that are slow, idle, broken or very many.
+"""The server: prometheus_client's, made to withstand clients that are slow, idle, broken or very many.
 
 A connection is one request and one answer, in a thread of its own.
 """
@@ -12,13 +12,13 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Any, NoReturn, cast
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+from threading import Event
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler
+from wsgiref.types import WSGIApplication
 
 from prometheus_client.exposition import ThreadingWSGIServer
-from prometheus_client.registry import Collector
 
 from lib.web.access import Access, Rules
 from lib.web.connections import Connection, Connections
@@ -30,25 +30,12 @@ CONNECTION = "registry_monitor.connection"
 
 SERVER = "registry-monitor"
 
+#: Addresses of all interfaces: no client can name those.
+_EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104  it only knows them
+
 _NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _NO_ROOM_SECONDS = 0.1
 _ABSOLUTE = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
-
-
-class NothingYet(Collector):
-    """What there is to GET from prometheus_client's server until it is ours: nothing, not even an answer.
-
-    Any answer would be wrong, as that server says 200 on every path. wsgiref closes without a word at this error, which
-    it takes for a client's that has gone.
-    """
-
-    def collect(self) -> NoReturn:
-        """Raise ConnectionAbortedError."""
-        raise ConnectionAbortedError
-
-    def restricted_registry(self, names: Iterable[str]) -> Collector:  # noqa: ARG002  as prometheus_client calls it
-        """Return the same, whatever metrics are asked for."""
-        return self
 
 
 class Server(ThreadingWSGIServer):
@@ -61,16 +48,46 @@ class Server(ThreadingWSGIServer):
         connections: all there are.
     """
 
+    #: Connections that may wait to be accepted.
+    request_queue_size = 1024
+
     access: Access
     connections: Connections
 
-    @classmethod
-    def instead_of(cls, server: WSGIServer, access: Access, connections: Connections) -> Server:
-        """Given a server that prometheus_client has started, and the attributes of this one, turn it into this one."""
-        ours = cast("Server", server)
-        ours.access, ours.connections = access, connections
-        ours.__class__ = cls  # prometheus_client lets nobody choose it; whoever is accepted from now on meets this one
-        return ours
+    def __init__(self, *arguments: Any) -> None:
+        """Given what socketserver needs, listen. Clients that connect wait until it is opened. Raise OSError."""
+        self._is_open = Event()
+        super().__init__(*arguments)
+
+    def open(self, app: WSGIApplication, access: Access, connections: Connections) -> None:
+        """Given what answers requests, and the attributes of this server, accept connections from now on."""
+        self.set_app(app)
+        self.access, self.connections = access, connections
+        self._is_open.set()
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return self.server_port
+
+    @property
+    def url(self) -> str:
+        """Where somebody on this host can open it."""
+        host = str(self.server_address[0])
+        if host in _EVERYWHERE:
+            host = "localhost"
+        scheme = "https" if self.access.rules().context else "http"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}/"
+
+    def close(self) -> None:
+        """Listen no more."""
+        self.shutdown()
+        self.server_close()
+
+    def serve_forever(self, poll_interval: float = 0.5) -> None:
+        """Accept connections, once it is open, until `shutdown()`."""
+        self._is_open.wait()
+        super().serve_forever(poll_interval)
 
     def get_request(self) -> tuple[Any, Any]:
         """Return the next connection and its address. Raise OSError."""
@@ -78,19 +95,19 @@ class Server(ThreadingWSGIServer):
             accepted, address = self.socket.accept()
         except OSError as error:
             if error.errno in _NO_ROOM:
-                # It is still there to be accepted: without a pause this would be tried all the time.
+                # It is still there to be accepted: without a pause this would be tried without end.
                 self.connections.drop_oldest()
                 time.sleep(_NO_ROOM_SECONDS)
             raise
         return self.connections.add(accepted), address
 
     def service_actions(self) -> None:
-        """Drop who is late: called several times a second."""
+        """Drop clients that are late: called several times a second."""
         self.connections.drop_overdue()
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Given a connection and its address, answer it."""
-        connection = self._connection(request)
+        connection: Connection = request
         try:
             connection.rules = self.access.rules()
             self._answer(connection, client_address)
@@ -99,10 +116,6 @@ class Server(ThreadingWSGIServer):
         finally:
             connection.say_goodbye()
             self.connections.remove(connection)
-
-    def _connection(self, request: Any) -> Connection:
-        # Who was accepted in the moment before this server took the other's place is a bare socket.
-        return request if isinstance(request, Connection) else self.connections.add(request)
 
     def _answer(self, connection: Connection, address: Any) -> None:
         rules = connection.rules
@@ -120,7 +133,7 @@ class Server(ThreadingWSGIServer):
 
     def shutdown_request(self, request: Any) -> None:
         """Given a connection for which there is no thread, close it."""
-        self.connections.remove(self._connection(request))
+        self.connections.remove(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002  as socketserver calls it
         """Say that there is no thread for a connection."""
@@ -154,7 +167,7 @@ class RequestHandler(WSGIRequestHandler):
         return super().get_environ() | {CONNECTION: self._client}
 
     def send_error(self, code: int, *_: Any) -> None:
-        """Given a status, answer with it: what is no HTTP is told so, too."""
+        """Given a status, answer with it, also for requests that are not HTTP."""
         status = HTTPStatus(code)
         body = f"{status.phrase.lower()}\n".encode()
         self.request_version = "HTTP/1.0"

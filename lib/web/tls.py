@@ -116,13 +116,11 @@ def tls_context(tls: Tls) -> ssl.SSLContext:
 
 
 def _reason(error: Exception) -> str:
-    """Given what OpenSSL raised, return its reason in words."""
     reason = getattr(error, "reason", None) or "they can't be read"
     return str(reason).replace("_", " ").lower()
 
 
 def _names(connection: ssl.SSLSocket) -> set[str]:
-    """Given a connection, return the names in the client's certificate, addresses as Go writes them."""
     certificate = connection.getpeercert() or {}
     names: Iterable[tuple[str, str]] = certificate.get("subjectAltName", ())  # type: ignore[assignment]  # as documented
     return {str(ip_address(name)) if kind == "IP Address" else name for kind, name in names}

@@ -1,79 +1,55 @@
-"""A real engine and a real registry, once for all tests; a repository for each."""
+"""What tests of the lab share: other Debians for their engines, and rows of faults.
+
+A module has those as ROWS: each is a test, and they run side by side.
+"""
 
 from __future__ import annotations
 
-import re
-from functools import partial
 from itertools import count
-from pathlib import Path
 
 import pytest
 
-from lab.engine import Engine
-from lab.registry import Registry
+from lab.engines import Debians
+from lab.faults.ground import Ground
+from lab.faults.matrix import running
+from lab.faults.rows import one_of_each
 from lab.session import Lab
-from lab.snapshot import take_snapshot
-from tests.lab.ground import Ground, Lane
-
-USER, PASSWORD = "monitor", "secret"
 
 _numbers = count(1)
 
 
-def pytest_collection_modifyitems(items):
-    """Mark every test in this folder."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker("lab")
+def pytest_generate_tests(metafunc):
+    """Run a test that takes a `row` for each of its module's ROWS, the most of them only when everything is run."""
+    if "row" in metafunc.fixturenames:
+        quick = set(one_of_each(metafunc.module.ROWS))
+        metafunc.parametrize(
+            "row",
+            [
+                pytest.param(row, marks=[] if row in quick else pytest.mark.everything, id=str(row))
+                for row in metafunc.module.ROWS
+            ],
+        )
+
+
+@pytest.fixture(scope="module")
+def results(request):
+    """What comes of the rows of faults that a module is asked for, by their names; they run side by side."""
+    asked = [
+        item.callspec.params["row"]
+        for item in request.session.items
+        if item.module is request.module and hasattr(item, "callspec")
+    ]
+    with Lab() as lab, running(Ground(lab), asked) as results:
+        yield results
 
 
 @pytest.fixture(scope="session")
-def session_lab():
-    """The lab of the whole run."""
-    with Lab() as lab:
-        yield lab
-
-
-@pytest.fixture(scope="session")
-def engine(session_lab):
-    """A private dockerd, not logged in anywhere."""
-    return session_lab.enter(Engine(session_lab.folder / "engine"))
-
-
-@pytest.fixture(scope="session")
-def registry(session_lab):
-    """A registry that lets USER in, by PASSWORD."""
-    return session_lab.enter(Registry(session_lab.folder / "registry", users={USER: PASSWORD}))
+def debians(session_lab):
+    """Other Debians, with their engines."""
+    return Debians(session_lab.folder)
 
 
 @pytest.fixture
-def repository(registry, request):
-    """The full name of a repository that no other test uses."""
-    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")
-    return f"{registry.host}/tests/{name}-{next(_numbers)}"
-
-
-@pytest.fixture
-def docker(engine):
-    """Given arguments, run the docker CLI on the engine (`lab.engine.Engine.docker`)."""
-    return engine.docker
-
-
-@pytest.fixture
-def snapshot(engine):
-    """Return what the engine holds now (`lab.snapshot.take_snapshot`)."""
-    return partial(take_snapshot, engine)
-
-
-@pytest.fixture(scope="session")
-def ground():
-    """What all tests of faults stand on."""
-    with Lab() as lab:
-        yield Ground(lab)
-
-
-@pytest.fixture
-def lane(ground):
-    """A lane on the calm engine."""
-    with Lane(ground, ground.calm) as lane:
-        yield lane
+def folder(session_lab):
+    """A folder for an engine of this test's own, which does not exist yet."""
+    return session_lab.folder / f"engines-{next(_numbers)}"

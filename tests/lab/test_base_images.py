@@ -11,10 +11,10 @@ import pytest
 
 from lab.archive import file_system
 from lab.layered import layered_image
+from lab.monitor import failed, once
 from lab.registry import Registry
-from tests.lab.conftest import PASSWORD, USER
-from tests.lab.test_cycle import login, once, path_of
-from tests.lab.test_habits import failed
+from lab.storage import Storage
+from lab.target import PASSWORD, USER, login, path_of
 
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
@@ -33,8 +33,8 @@ def logged_in(engine, registry):
 def put_base(engine, logged_in):
     """Given a name, push a base image to it, leave none on the host, and return its digest."""
 
-    def put(name):
-        engine.docker("import", "-", name, stdin=file_system(name))
+    def put(name, *changes):
+        engine.docker("import", *changes, "-", name, stdin=file_system(name))
         told = engine.docker("push", name).stdout
         engine.docker("rmi", name)
         return re.search(r"digest: (\S+)", told)[1]
@@ -71,15 +71,21 @@ def local(engine, *names):
     return found
 
 
-def test_a_base_by_digest(engine, registry, repository, put_base):
-    """It is pulled and built on under its digest."""
+def test_a_base_by_digest(engine, registry, repository, put_base, tmp_path):
+    """It is pulled and built on under its digest. What its labels ask of a registry, the test image's do not."""
     name = f"{registry.host}/tests/base-by-digest"
-    base = f"{name}@{put_base(f'{name}:1')}"
+    changes = ("--change=LABEL quay.expires-after=1h maintainer=somebody", "--change=LABEL registry-monitor.kind=x")
+    base = f"{name}@{put_base(f'{name}:1', *changes)}"
+    config = tmp_path / "config.yml"
+    config.write_text("image-labels: {maintainer: me}")
 
-    code, (cycle,), _ = once(engine, *login(repository), SMALL, f"-base-image={base}")
+    more = (f"-base-image={base}", f"-config={config}")
+    code, (cycle,), _ = once(engine, *login(repository), SMALL, *more)
 
-    assert (code, cycle["verdict"]) == (0, "up")
+    assert (code, cycle["verdict"]) == (0, "up"), cycle["detail"]
     assert local(engine, base) == [base]
+    labels = Storage(registry, repository).labels("latest")
+    assert (labels["quay.expires-after"], labels["registry-monitor.kind"], labels["maintainer"]) == ("", "", "me")
 
 
 def test_a_base_by_digest_in_the_repository_itself(engine, repository, put_base):
@@ -160,6 +166,7 @@ def test_a_base_that_disappears_is_told_and_comes_back(engine, open_registry, re
     assert local(engine, base) == [base]
 
 
+@pytest.mark.everything
 def test_a_base_of_a_hundred_layers(engine, registry, repository, logged_in):
     """The base's layers are mounted once, and then there; each cycle's push and pull back move the payload alone."""
     base = f"{registry.host}/tests/hundred-layers:1"

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,37 +12,8 @@ import pytest
 from lab.archive import file_system
 from lab.daemon import await_true
 from lab.engine import Engine
-from lab.monitor import Monitor
-from tests.lab.conftest import PASSWORD, USER
-
-MONITOR = Path(__file__).resolve().parents[2] / "monitor.py"
-STEPS = ["login", "pull", "build", "push", "rmi", "pull_back"]
-
-
-def once(engine, *options, env=None):
-    """Run `monitor.py -once -output=json`; return the exit code, the cycles, and standard error."""
-    done = subprocess.run(
-        [sys.executable, str(MONITOR), "-once", "-output=json", *options],
-        env=engine.env | (env or {}),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    cycles = json.loads(done.stdout)["cycles"] if done.stdout else []
-    return done.returncode, cycles, done.stderr
-
-
-def login(repository):
-    return (f"-repository={repository}", f"-username={USER}", f"-password={PASSWORD}")
-
-
-def successes(monitor):
-    """Return how many cycles were up."""
-    return float(re.search(r"^monitor_success (\S+)$", monitor.get("/metrics")[1], re.MULTILINE)[1])
-
-
-def path_of(repository):
-    return repository.partition("/")[2]
+from lab.monitor import PROGRAM, Monitor, once
+from lab.target import PASSWORD, STEPS, USER, login, path_of
 
 
 def test_a_first_cycle_on_an_empty_repository_is_up(engine, repository):
@@ -78,7 +47,8 @@ def test_every_payload_layer_crosses_the_wire(engine, registry, repository):
 
 
 @pytest.mark.timeout(900)
-def test_fifty_cycles_leave_the_host_as_it_was(engine, repository, snapshot, tmp_path):
+@pytest.mark.parametrize("cycles", [5, pytest.param(50, marks=pytest.mark.everything)])
+def test_many_cycles_leave_the_host_as_it_was(engine, repository, snapshot, tmp_path, cycles):
     """However often it runs, nothing of it is left, and nothing that was there is gone."""
     docker = engine.docker
     kept = docker("import", "-", "somebody/kept:1", stdin=file_system("kept")).stdout.strip()
@@ -91,7 +61,7 @@ def test_fifty_cycles_leave_the_host_as_it_was(engine, repository, snapshot, tmp
     before_files = sorted(str(path) for path in Path(engine.env["DOCKER_CONFIG"]).rglob("*"))
 
     with Monitor(tmp_path, engine, *login(repository), "-run-test-every=100ms", "-payload-size=64KiB") as monitor:
-        await_true(lambda: successes(monitor) >= 50, 800, "50 cycles")
+        await_true(lambda: monitor.successes() >= cycles, 800, f"{cycles} cycles")
         assert monitor.stop() == 0
     after = snapshot()
 
@@ -164,6 +134,22 @@ def test_a_wrong_password_is_the_credentials_fault(engine, repository):
     assert (code, cycle["step"], cycle["reason"], cycle["scope"]) == (1, "login", "unauthorized", "credentials")
     assert "401 Unauthorized" in cycle["detail"]
     assert "wrong-one" not in json.dumps(cycle)
+
+
+def test_a_password_with_several_lines_logs_in_and_is_shown_nowhere(engine, registry, repository, tmp_path):
+    """As Google's `_json_key` has. A wrong one is unauthorized, and no line of it is printed."""
+    path = tmp_path / "key.json"
+    key = '{\n  "type": "service_account",\n  "private_key": "planted"\n}'
+    path.write_text(f"{key}\n")
+    registry.set_users({USER: PASSWORD, "_json_key": key})
+    options = (f"-repository={repository}", "-username=_json_key", f"-password-file={path}")
+
+    assert once(engine, *options)[0] == 0
+    path.write_text(key.replace("_account", ""))
+    code, (cycle,), log = once(engine, *options)
+
+    assert (code, cycle["step"], cycle["reason"]) == (1, "login", "unauthorized")
+    assert "planted" not in f"{cycle}{log}"
 
 
 def test_stored_logins_are_used_and_not_written(engine, repository, tmp_path):
@@ -256,7 +242,7 @@ def test_without_a_cli_nobody_else_is_blamed(engine, repository):
 def test_text_for_people_tells_each_step(engine, repository):
     """-once in text has a line a step, and the verdict."""
     done = subprocess.run(
-        [sys.executable, str(MONITOR), "-once", *login(repository)],
+        [*PROGRAM, "-once", *login(repository)],
         env=engine.env,
         capture_output=True,
         text=True,

@@ -8,9 +8,9 @@ import time
 from contextlib import contextmanager
 
 from lab.daemon import await_true
+from lab.faults.ground import PASSWORD, REPOSITORY, USERNAME, Lane
 from lab.misbehaviour import stalled, uploading
 from lab.monitor import Monitor
-from tests.lab.ground import PASSWORD, REPOSITORY, USERNAME, Lane
 
 STEP_TIMEOUT = 3.0
 EVERY = 2.0

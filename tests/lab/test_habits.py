@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import socket
+import time
+from contextlib import ExitStack
+from functools import partial
 
 import pytest
 
 from lab.habits import RateLimit, created_first, immutable, publishing_late
-from lab.misbehaviour import answer, plain
+from lab.misbehaviour import answer, calling, plain
+from lab.monitor import once
 from lab.object_store import ObjectStore
 from lab.proxy import Proxy
 from lab.registry import Registry
-from lib.failure import ADVICE, Reason
-from tests.lab.conftest import PASSWORD, USER
-from tests.lab.test_cycle import login, once, path_of
+from lab.target import PASSWORD, USER, login, path_of
+from lib.failure import Reason
 
 MANIFEST_PUT = ("PUT", "/manifests/latest$")
 
@@ -26,7 +29,7 @@ def failed(cycle):
 
 def advice(cycle):
     """Return what people are told to do about a cycle's failure."""
-    return ADVICE[Reason(cycle["reason"])]
+    return Reason(cycle["reason"]).advice
 
 
 def listen(port):
@@ -45,6 +48,37 @@ def proxy(registry):
 def target(proxy, repository, tmp_path):
     """The options of a target behind the proxy, of a monitor that remembers."""
     return (*login(f"{proxy.host}/{path_of(repository)}"), f"-state-dir={tmp_path / 'state'}", "-payload-size=64KiB")
+
+
+# --- answers that take their time ---
+
+#: How long each takes.
+SLOW_SECONDS = 0.3
+
+
+def slow_cycle(engine, target, proxy, *requests):
+    """Given requests that the registry is slow to answer, return the phases of a cycle's steps, which was up."""
+    with ExitStack() as stack:
+        for method, path in requests:
+            stack.enter_context(proxy.rule(calling(partial(time.sleep, SLOW_SECONDS)), method, path))
+        code, (cycle,), errors = once(engine, *target)
+    assert (code, cycle["verdict"]) == (0, "up"), errors
+    phases = {step["step"]: step["phases"] for step in cycle["steps"] if step["phases"]}
+    for step in cycle["steps"]:
+        assert sum(phases.get(step["step"], {"all": step["seconds"]}).values()) == pytest.approx(step["seconds"])
+    return phases
+
+
+def test_a_slow_registry_grows_the_phases_that_wait_for_it(engine, proxy, target):
+    """Blobs those in which layers are moved, manifests those around them; the phases add up to the steps."""
+    of_blobs = slow_cycle(engine, target, proxy, ("GET|PATCH", "/blobs/"))
+    of_manifests = slow_cycle(engine, target, proxy, ("GET|HEAD|PUT", "/manifests/"))
+
+    assert of_blobs["push"]["transfer"] > SLOW_SECONDS
+    assert of_blobs["pull_back"]["transfer"] > SLOW_SECONDS
+    assert of_manifests["pull"]["resolve"] > SLOW_SECONDS
+    assert of_manifests["push"]["commit"] > SLOW_SECONDS
+    assert of_manifests["pull_back"]["resolve"] > SLOW_SECONDS
 
 
 # --- blobs that another host gives ---
@@ -123,7 +157,8 @@ def test_a_registry_that_publishes_late_is_up_within_the_patience(engine, proxy,
     assert is_new or once(engine, *target)[0] == 0
 
     with proxy.rule(publishing_late(6.0), *MANIFEST_PUT):
-        code, (cycle,), told = once(engine, *target, "-propagation-timeout=90s", "-log-format=json")
+        told_all = ("-log-format=json", "-loglevel=debug")
+        code, (cycle,), told = once(engine, *target, "-propagation-timeout=90s", *told_all)
 
     assert (code, cycle["verdict"]) == (0, "up")
     events = [json.loads(line) for line in told.splitlines()]

@@ -21,11 +21,12 @@ import pytest
 
 from lab.daemon import await_true
 from lab.engine import Engine
+from lab.engines import NEWEST, DebianDocker, Debians
 from lab.folder import remove
 from lab.port import Port
 from lab.root import make_root
+from lab.target import PASSWORD, USER
 from lib import __version__
-from tests.lab.conftest import PASSWORD, USER
 
 # The first test waits for a whole Debian and its packages.
 pytestmark = pytest.mark.timeout(600)
@@ -45,10 +46,18 @@ _LEFT_OUT = ("doc", "info", "lintian", "locale", "man")
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy")
 
 
-@pytest.fixture(scope="module")
-def engine(session_lab):
-    """A private dockerd of this module's own: the images here are large, and go with it."""
-    with Engine(session_lab.folder / "image") as engine:
+@pytest.fixture(scope="module", params=["here", pytest.param(NEWEST, marks=pytest.mark.everything)])
+def engine(session_lab, request):
+    """A private dockerd of this module's own: the images here are large, and go with it.
+
+    It is this machine's, which builds with the classic builder, or the newest, which builds with BuildKit.
+    """
+    folder = session_lab.folder / f"image-{request.param}"
+    if request.param == "here":
+        engine = Engine(folder)
+    else:
+        engine = DebianDocker(Debians(session_lab.folder).root(NEWEST), folder, containerd_store=True)
+    with engine:
         yield engine
 
 

@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 
 import pytest
 
+from lab.faults import host, outside
+from lab.faults.ground import REPOSITORY, Lane
+from lab.faults.outside import manifest_put
+from lab.faults.rig import Rig
 from lab.misbehaviour import late
 from lab.snapshot import take_snapshot
 from lib.cycle.payload import Labels
 from lib.result import StepName
-from tests.lab import faults, host_faults
-from tests.lab.faults import manifest_put
-from tests.lab.ground import REPOSITORY, Lane
-from tests.lab.rig import Rig
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_somebodys_image_goes_though_dockerd_died_before_it_could(ground, step, 
 
         @contextmanager
         def fault(rig):
-            with faults.strange_image(rig), host_faults.killed_at(command)(rig):
+            with outside.strange_image(rig), host.killed_at(command)(rig):
                 yield
 
         struck = rig.cycle(fault, step)
@@ -116,7 +116,7 @@ def test_a_container_that_dockerd_left_of_a_build_goes(ground):
 def test_a_registry_that_goes_back_in_time_is_told_once(rig):
     """`stale` at the first pull; what the registry then gives is where the next cycle begins."""
     assert rig.cycle().verdict == "up"
-    with rig.struck(faults.back_by_two) as cycle:
+    with rig.struck(outside.back_by_two) as cycle:
         assert (str(cycle.failed.name), str(cycle.failed.reason)) == ("pull", "stale")
     assert rig.cycle().verdict == "up"
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
+import signal
 import subprocess
 import time
 from contextlib import contextmanager, suppress
@@ -15,12 +17,11 @@ import pytest
 
 from lab.daemon import LabError, await_true
 from lab.engine import Engine
-from lab.monitor import Monitor
+from lab.monitor import PROGRAM, QUICK, SOON, Monitor
 from lab.mounts import filled, small_disk
+from lab.small_world import DOCKER, SmallWorld
+from lab.target import login
 from lib.cycle.payload import INSTANCE_LABEL, TARGET_LABEL
-from tests.lab.small_world import SmallWorld
-from tests.lab.test_cycle import login, successes
-from tests.lab.test_service import QUICK, SOON, await_status
 
 REPOSITORY = "-repository=127.0.0.1:5/small/world"
 YEAR_SECONDS = 365 * 24 * 3600
@@ -42,8 +43,8 @@ def await_verdict(monitor, *awaited):
 
 def await_cycles(monitor, number):
     """Wait until so many more cycles were up."""
-    awaited = successes(monitor) + number
-    await_true(lambda: successes(monitor) >= awaited, SOON, "cycles to be up")
+    awaited = monitor.successes() + number
+    await_true(lambda: monitor.successes() >= awaited, SOON, "cycles to be up")
 
 
 # What it writes to.
@@ -53,9 +54,9 @@ def test_a_folder_is_free_again_once_its_monitor_is_dead(world, tmp_path):
     """A second monitor on the same state-dir says so in one line; after kill -9 of the first, the next one has it."""
     state = f"-state-dir={tmp_path / 'state'}"
     with Monitor(tmp_path, world, *world.options, state) as first:
-        await_status(first, 200)
+        first.await_status(200)
         with (tmp_path / "second").open("wb") as log:
-            assert world.start(log, *world.options, state).wait(SOON) == 2
+            assert world.start(log, *world.options, state).wait(SOON) == 4
         assert first.get("/status")[0] == 200
         first.kill()
     with Monitor(tmp_path, world, *world.options, state, "-run-test-every=1h") as third:
@@ -112,12 +113,12 @@ def test_without_room_for_temporary_files_the_verdict_is_unknown(world, tmp_path
     disk = tmp_path / "disk"
     world.env["TMPDIR"] = str(disk)
     with small_disk(disk, 1024 * 1024), Monitor(tmp_path, world, *world.options) as monitor:
-        await_status(monitor, 200)
+        monitor.await_status(200)
         with fault(disk):
             await_true(lambda: monitor.verdict()[1] == "unknown", SOON, "the verdict to be unknown")
             assert words in monitor.get("/status")[1]
             assert monitor.get("/health")[0] == 200
-        await_status(monitor, 200)
+        monitor.await_status(200)
         assert monitor.stop() == 0
         assert list(disk.iterdir()) == []
 
@@ -125,7 +126,7 @@ def test_without_room_for_temporary_files_the_verdict_is_unknown(world, tmp_path
 def test_without_file_descriptors_it_says_so_and_recovers(world, tmp_path):
     """With hardly a descriptor left it can't run docker: /health is 503, the verdict unknown; then all is well."""
     with Monitor(tmp_path, world, *world.options, "-run-test-every=2s") as monitor:
-        await_status(monitor, 200)
+        monitor.await_status(200)
         before = resource.prlimit(monitor.pid, resource.RLIMIT_NOFILE)
         used = min(descriptors(monitor) for _ in range(100))
         # Enough to answer, and too few for the pipes of a child.
@@ -134,7 +135,7 @@ def test_without_file_descriptors_it_says_so_and_recovers(world, tmp_path):
         assert "Too many open files" in monitor.get("/health")[1]
         await_verdict(monitor, "unknown", "cli")
         resource.prlimit(monitor.pid, resource.RLIMIT_NOFILE, before)
-        await_status(monitor, 200)
+        monitor.await_status(200)
         await_health(monitor, 200)
         await_true(lambda: descriptors(monitor) <= used, SOON, "it to close all that it opened")
         assert monitor.stop() == 0
@@ -145,6 +146,61 @@ def descriptors(monitor):
     """Return how many file descriptors a monitor has a moment later."""
     time.sleep(0.02)
     return len(list(Path(f"/proc/{monitor.pid}/fd").iterdir()))
+
+
+# What a target needs.
+
+
+def test_what_one_target_lacks_is_that_ones_affair_and_passes(world, tmp_path):
+    """At the start and at a reload: a target without its password file or Docker config is unknown, and says which file
+    it is; the others run, and it recovers by itself.
+    """
+    password, logins, config = tmp_path / "password", tmp_path / "logins", tmp_path / "config.yml"
+    targets = {
+        "whole": {},
+        "lacking": {"username": "u", "password-file": str(password)},
+        "torn": {"docker-config": str(logins)},
+    }
+
+    def configure(*names):
+        shapes = [{"name": name, "repository": f"127.0.0.1:5/small/{name}", **targets[name]} for name in names]
+        config.write_text(json.dumps({"run-test-every": "500ms", "targets": shapes}))  # JSON is YAML
+
+    def verdicts():
+        told = json.loads(monitor.get("/status?format=json")[1])["targets"]
+        return {each["target"]: (each["last_cycle"] or {}).get("detail") or each["verdict"] for each in told}
+
+    def awaited(expected):
+        await_true(lambda: verdicts() == expected, SOON, f"the targets to be {expected}")
+
+    options = (f"-docker={DOCKER}", "-payload-size=1KiB", f"-config={config}")
+    logins.mkdir()
+    (logins / "config.json").write_text('{"auths": ')
+    configure("whole", "lacking")
+    with Monitor(tmp_path, world, *options) as monitor:
+        lacks = f"the password file {password} can't be read: No such file or directory"
+        awaited({"whole": "up", "lacking": lacks})
+        configure("whole", "lacking", "torn")
+        os.kill(monitor.pid, signal.SIGHUP)
+        is_torn = f"the logins in {logins} can't be used: {logins}/config.json is not JSON"
+        awaited({"whole": "up", "lacking": lacks, "torn": is_torn})
+
+        asked = subprocess.run(
+            [*PROGRAM, *options, "-check-config"], env=world.env, capture_output=True, text=True, check=False
+        )
+        assert asked.returncode == 2
+        assert f"targets[1] (lacking): password-file: {password} can't be read" in asked.stderr
+        assert f"targets[2] (torn): docker-config: {logins}/config.json is not JSON" in asked.stderr
+
+        password.write_text("p")
+        (logins / "config.json").write_text("{}")
+        awaited(dict.fromkeys(targets, "up"))
+        assert monitor.stop() == 0
+
+    password.unlink()
+    configure("lacking")
+    with (tmp_path / "alone").open("wb") as log:
+        assert world.start(log, f"-config={config}").wait(SOON) == 2
 
 
 # The time. That the wall clock jumps can't be shown here, as the kernel has one for all; `tests/unit/test_status.py`
@@ -175,12 +231,12 @@ def test_a_daemon_that_is_restarted_is_told_and_then_forgotten(session_lab, regi
         Engine(session_lab.folder / f"engine-{os.urandom(4).hex()}") as engine,
         Monitor(tmp_path, engine, *login(repository), *QUICK) as monitor,
     ):
-        await_status(monitor, 200)
+        monitor.await_status(200)
         engine.stop()
         await_health(monitor, 503)
         await_verdict(monitor, "unknown", "daemon")
         engine.start()
-        await_status(monitor, 200)
+        monitor.await_status(200)
         await_health(monitor, 200)
         assert monitor.stop() == 0
         assert engine.docker("images", "--all", "--quiet").stdout == ""
@@ -213,17 +269,17 @@ def test_leftovers_of_a_dead_monitor_are_removed_and_a_living_ones_are_not(engin
         return False
 
     with started("living", "one") as living:
-        await_status(living, 200)
+        living.await_status(200)
         own = instances()
         with started("killed", "two", "-run-test-every=100ms") as killed:
-            await_status(killed, 200)
+            killed.await_status(200)
             await_true(lambda: is_caught_with_an_image(killed), SOON * 3, "it to have an image")
             killed.kill()
         (dead,) = instances() - own
         left = images(f"{INSTANCE_LABEL}={dead}")
         with started("next", "two") as following:
-            await_status(following, 200)
-            assert instances() & (own | {dead}) == own
+            following.await_status(200)
+            await_true(lambda: instances() & (own | {dead}) == own, SOON, "the dead one to be forgotten")
             assert images(f"{INSTANCE_LABEL}={dead}") == []
             await_cycles(living, 2)
             assert following.stop() == 0

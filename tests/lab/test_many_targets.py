@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import random
 import re
+import signal
 import threading
 import time
 from pathlib import Path
@@ -12,11 +15,10 @@ from pathlib import Path
 import pytest
 
 from lab.daemon import await_true
-from lab.monitor import Monitor
+from lab.monitor import Monitor, once
+from lab.small_world import SmallWorld
+from lab.target import PASSWORD, USER, login
 from lib.cycle.payload import INSTANCE_LABEL
-from tests.lab.conftest import PASSWORD, USER
-from tests.lab.small_world import SmallWorld
-from tests.lab.test_cycle import login, once
 
 SOON = 60
 
@@ -89,10 +91,11 @@ def test_every_target_is_there_from_the_first_answer_on(tmp_path):
 
 
 @pytest.mark.timeout(900)
-def test_of_three_hundred_targets_none_is_starved(tmp_path):
+@pytest.mark.parametrize("targets", [100, pytest.param(300, marks=pytest.mark.everything)])
+def test_of_many_targets_none_is_starved(tmp_path, targets):
     """With fewer slots than there is work, each gets its turn all the same, and the port answers meanwhile."""
     world = SmallWorld(tmp_path / "world")
-    config = config_of(tmp_path, "registry.example/many", 300, "1s")
+    config = config_of(tmp_path, "registry.example/many", targets, "1s")
     with Monitor(tmp_path, world, *world.options, config, f"-state-dir={tmp_path / 'state'}") as monitor:
         await_true(
             lambda: all(target["verdict"] for target in json.loads(monitor.get("/status?format=json")[1])["targets"]),
@@ -101,9 +104,54 @@ def test_of_three_hundred_targets_none_is_starved(tmp_path):
         )
         done = numbers(monitor, "registry_monitor_cycle_duration_seconds_count")
         threads = len(list(Path(f"/proc/{monitor.pid}/task").iterdir()))
-        assert len(done) == 300
+        assert len(done) == targets
         # Whoever was due first goes first: no target has two cycles more than another has.
         assert max(done.values()) - min(done.values()) <= 2
-        assert threads < 300 + 40
+        assert threads < targets + 40
         assert monitor.stop() == 0
     assert threading.active_count() < 50
+
+
+def mixed(monitor, names):
+    """Return the targets that show a cycle of another repository than theirs; how many show one at all."""
+    targets = json.loads(monitor.get("/status?format=json")[1])["targets"]
+    repositories = {name: f"registry.example/r{place}" for place, name in enumerate(names)}
+    cycles = {target["target"]: target["last_cycle"] for target in targets if target["last_cycle"] is not None}
+    return {name for name, cycle in cycles.items() if cycle["repository"] != repositories[name]}, len(cycles)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seconds", [5, pytest.param(60, marks=pytest.mark.everything)])
+def test_reloads_without_end_that_swap_all_names_mix_nothing_up(tmp_path, seconds):
+    """Every 50 ms, while cycles end: no target ever shows a cycle of another repository, not even after a restart."""
+    chance = random.Random(seconds)
+    names = [f"t{number}" for number in range(200)]
+    file = tmp_path / "config.yml"
+
+    def swap():
+        chance.shuffle(names)
+        targets = "".join(f"  - {{name: {name}, repository: registry.example/r{n}}}\n" for n, name in enumerate(names))
+        (tmp_path / "next.yml").write_text(f"run-test-every: 100ms\ntargets:\n{targets}")
+        (tmp_path / "next.yml").rename(file)
+
+    swap()
+    world = SmallWorld(tmp_path / "world")
+    options = (*world.options, f"-config={file}", f"-state-dir={tmp_path / 'state'}", "-loglevel=error")
+    with Monitor(tmp_path, world, *options) as monitor:
+        reloaded = 'registry_monitor_target_info{registry="registry.example",repository="registry.example/r0"'
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends:
+            swap()
+            os.kill(monitor.pid, signal.SIGHUP)
+            time.sleep(0.05)
+        await_true(
+            lambda: f'{reloaded},tag="latest",target="{names[0]}"' in monitor.get("/metrics")[1], SOON, "a reload"
+        )
+        await_true(lambda: mixed(monitor, names)[1], SOON, "a verdict")
+        assert mixed(monitor, names)[0] == set()
+        assert monitor.stop() == 0
+    swap()
+    with Monitor(tmp_path, world, *options) as monitor:
+        wrong, known = mixed(monitor, names)
+        assert (wrong, known > 0) == (set(), True)
+        assert monitor.stop() == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from axe_core_python.selenium import Axe
@@ -13,13 +14,14 @@ from selenium.webdriver.common.keys import Keys
 from lab.browser import Browser
 from lab.daemon import await_true
 from lab.monitor import Monitor
-from lib.failure import ADVICE, Reason
-from lib.page.words import REASONS
-from tests.lab.past import DAEMON, SERVER_ERROR, a_target, many_targets, one_target
+from lab.past import DAEMON, SERVER_ERROR, a_target, many_targets, one_target
+from lib.failure import Failure, Reason, Verdict
+from lib.rested import Kind, RestedImage
+from lib.target import StrangersMay
 
 PATIENCE = 20.0
 
-ONE, ALL, NOBODY = "?target=gitlab-ams", "", "?target=nobody"
+ONE, ALL, NOBODY, OPEN = "?target=gitlab-ams", "", "?target=nobody", "?target=open"
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +45,21 @@ def browser(chromium):
 
 @pytest.fixture(scope="module")
 def past():
-    """Many targets, three of which fail; one is exposed, and one has yet to come to its first verdict."""
+    """Many targets, three of which fail; one is exposed and lost a rested image, and one has yet to come to its first
+    verdict.
+    """
     past = many_targets(failing=True, number=12, days=0.05)
-    past.watch(a_target("later", "quay.io/acme/later"), a_target("open", "quay.io/acme/open", expect_private=True))
-    past.live(past.targets[-1], 0.1)
-    past.history.set_exposed("open", exposed=True)
+    exposed = a_target("open", "quay.io/acme/open", expect_private=True, cold_images=3)
+    past.begin(a_target("later", "quay.io/acme/later"), exposed)
+    past.live(exposed, 0.1)
+    open_one, now = past.watch.targets[-1], datetime.fromtimestamp(past.now, UTC)
+    open_one.record.strangers = StrangersMay(pull=True)
+    digest = f"sha256:{64 * 'a'}"
+    rested = RestedImage(1, "latest-cold-1", Kind.SINGLE, now, digest, now, now, now, Verdict.UP, is_lost=False)
+    why = Failure(Reason.NOT_FOUND, f"the tag is gone, and the image is still there by its digest {digest}")
+    lost = replace(rested, number=2, tag="latest-cold-2", verdict=Verdict.DOWN, failure=why, is_lost=True)
+    unpushed = RestedImage(3, "latest-cold-3", Kind.SINGLE, now, verdict=Verdict.UNKNOWN, failure=why)
+    open_one.rested.images = (rested, lost, unpushed)
     return past
 
 
@@ -78,7 +90,7 @@ def refresh(browser):
 
 
 @pytest.mark.parametrize("colours", ["light", "dark"])
-@pytest.mark.parametrize("asked", [ALL, ONE, "?target=later", NOBODY, "?name=nobody"])
+@pytest.mark.parametrize("asked", [ALL, ONE, OPEN, "?target=later", NOBODY, "?name=nobody"])
 def test_axe_finds_nothing(browser, url, asked, colours):
     browser.set_colours(colours)
     browser.command("Page.setBypassCSP", enabled=True)  # for axe itself, which is put into the page
@@ -95,7 +107,7 @@ def test_axe_finds_nothing(browser, url, asked, colours):
 
 
 @pytest.mark.parametrize("width", [320, 390, 1280])
-@pytest.mark.parametrize("asked", [ALL, ONE, "?target=later"])
+@pytest.mark.parametrize("asked", [ALL, ONE, OPEN, "?target=later"])
 def test_nothing_is_wider_than_the_screen(browser, url, asked, width):
     browser.set_screen(width, mobile=width < 1280)
     browser.open(url + asked)
@@ -173,7 +185,7 @@ def test_the_filter_works_as_one_types(browser, url):
 
 def test_a_refresh_changes_what_has_changed_and_nothing_else(browser):
     past = one_target(SERVER_ERROR, days=0.2)
-    past.watch(a_target("other", "quay.io/acme/other"))
+    past.begin(a_target("other", "quay.io/acme/other"))
     past.live(past.targets[1], 0.01)
     with past.served() as url:
         browser.open(f"{url}?target=quay")
@@ -224,7 +236,7 @@ def test_what_is_hostile_is_only_text(browser):
     hostile = "</pre><script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
     past = one_target(days=0.2)
     target = a_target(hostile, "quay.io/acme/hostile")
-    past.watch(target)
+    past.begin(target)
     past.live(target, 0.01, replace(DAEMON, words=(hostile,)))
     past.faults.append(hostile)
     with past.served() as url:
@@ -260,9 +272,9 @@ def test_the_page_tells_what_broke_and_that_it_was_repaired(browser, engine, reg
             red = r" is down: \w+ refused · registry-monitor$"
             await_true(lambda: re.search(red, browser.driver.title), PATIENCE + 120, "the page to turn red")
             said = text(browser)
-            assert f"{REASONS[Reason.REFUSED]}. refused" in said
+            assert f"{Reason.REFUSED.words}. refused" in said
             assert "connect: connection refused" in said
-            assert ADVICE[Reason.REFUSED] in said
+            assert Reason.REFUSED.advice in said
         finally:
             registry.start()
         await_true(lambda: browser.driver.title.startswith(f"{repository} is up"), PATIENCE, "the page to turn green")

@@ -9,22 +9,24 @@ import signal
 import socket
 import stat
 import subprocess
-import sys
 import threading
 from base64 import b64encode
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import quote, quote_plus
 
 import pytest
 
+from lab.credential_helper import CredentialHelper
 from lab.daemon import await_true
-from lab.monitor import Monitor
+from lab.misbehaviour import answer, plain
+from lab.monitor import PROGRAM, QUICK, SOON, Monitor, once
+from lab.port import Port
+from lab.proxy import Proxy
 from lab.registry import Registry
-from tests.lab.small_world import DOCKER, SmallWorld
-from tests.lab.test_cycle import MONITOR, once
-from tests.lab.test_service import QUICK, SOON
+from lab.small_world import DOCKER, SmallWorld
+from lab.token_server import TokenServer
 
 USER = "monitor"
 #: Letters and digits: the part of the password that stays as it is in a URL, in JSON and between quotes. Random, so
@@ -46,19 +48,26 @@ FORMS = {
 }
 
 
-def _needles():
-    """Yield what of the core is in every text that holds the password, as it is or in base64."""
-    yield CORE.encode()
-    for place in range(3):  # the same bytes are other letters at each place in a group of three
-        encoded = b64encode(bytes(place) + CORE.encode()).rstrip(b"=")
-        yield encoded[(4 * place + 2) // 3 : -1]
+def needles(core):
+    """Return what of letters and digits is in every text that holds them, as they are or in base64."""
+    # The same bytes are other letters at each place in a group of three.
+    encoded = ((place, b64encode(bytes(place) + core.encode()).rstrip(b"=")) for place in range(3))
+    return (core.encode(), *(letters[(4 * place + 2) // 3 : -1] for place, letters in encoded))
 
 
-NEEDLES = tuple(_needles())
+URL_USER = "URL's user"
+#: By the kind of place that a secret is planted in, one that nothing else on this machine holds.
+PLANTED = {
+    kind: f"planted{number}{secrets.token_hex(6)}"
+    for number, kind in enumerate(
+        ("presigned URL", "bearer token", "basic login", URL_USER, "stored login", "login of a helper", "password")
+    )
+}
+NEEDLES = tuple(needle for core in (CORE, *PLANTED.values()) for needle in needles(core))
 
 
 def tells(content):
-    """Return whether bytes, or a text, hold the password in any form."""
+    """Return whether bytes, or a text, hold the password, or another planted secret, in any form."""
     content = content.encode(errors="surrogateescape") if isinstance(content, str) else content
     return any(needle in content for needle in NEEDLES)
 
@@ -205,7 +214,13 @@ def test_the_watch_sees_a_file_that_others_may_read(tmp_path, mode, folder_mode,
 
 
 @pytest.mark.parametrize(
-    ("way", "log_format"), [("flag", "text"), ("environment", "json"), ("file", "text"), ("configuration", "json")]
+    ("way", "log_format"),
+    [
+        pytest.param("flag", "text", marks=pytest.mark.everything),
+        ("environment", "json"),
+        ("file", "text"),
+        pytest.param("configuration", "json", marks=pytest.mark.everything),
+    ],
 )
 def test_a_password_shows_nowhere(engine, own_registry, tmp_path, way, log_format):
     """Not while all is well, nor with a wrong password, without a registry, after a reload, or after the end."""
@@ -215,7 +230,7 @@ def test_a_password_shows_nowhere(engine, own_registry, tmp_path, way, log_forma
     surroundings = SimpleNamespace(env=engine.env | env | {"TMPDIR": str(temporary)})
     repository = f"-repository={own_registry.host}/tests/secrets"
     options = (repository, f"-username={USER}", *given, *QUICK, f"-state-dir={state}")
-    spared = str(MONITOR).encode() if env or way == "flag" else None
+    spared = PROGRAM[-1].encode() if env or way == "flag" else None
     told = b""
     with (
         Watch(temporary, spared) as watch,
@@ -258,9 +273,7 @@ def test_what_docker_repeats_of_it_is_blanked(tmp_path, verb, code):
         told = answers(monitor)
         monitor.stop()
     _, (cycle,), stderr = once(world, *options)
-    text = subprocess.run(
-        [sys.executable, MONITOR, "-once", *options], env=world.env, capture_output=True, check=False
-    ).stdout
+    text = subprocess.run([*PROGRAM, "-once", *options], env=world.env, capture_output=True, check=False).stdout
 
     assert (cycle["step"] == verb) == bool(code)
     assert ("<secret>" in json.dumps(cycle)) == bool(code)
@@ -268,6 +281,164 @@ def test_what_docker_repeats_of_it_is_blanked(tmp_path, verb, code):
     assert not tells(contents(state) + monitor.log.read_bytes())
     assert not tells(json.dumps(cycle) + stderr)
     assert not tells(text)
+
+
+@pytest.fixture
+def way(own_registry):
+    """What stands before the registry, and can answer in its place."""
+    with Proxy(on_loopback, address(own_registry.host), plain) as proxy:
+        yield proxy
+
+
+def on_loopback(port):
+    return socket.create_server(("127.0.0.1", port))
+
+
+def address(host):
+    name, _, port = host.rpartition(":")
+    return name, int(port)
+
+
+def refusing(*words):
+    """Return what refuses a request in words, those of the distribution project's errors."""
+    errors = [{"code": "DENIED", "message": f"not you: {said}"} for said in words]
+    return answer(403, json.dumps({"errors": errors}).encode())
+
+
+def repeating(exchange):
+    """Refuse a request, and say who asked."""
+    refusing(exchange.headers["Authorization"])(exchange)
+
+
+@contextmanager
+def presigned(way, folder, _):
+    """The registry sends docker for a manifest to a store, by a URL that lets anybody in, and the store is down."""
+    with Port() as port:
+        query = f"X-Amz-Credential=AKIA&X-Amz-Signature={PLANTED['presigned URL']}&token={PLANTED['presigned URL']}"
+        location = {"Location": f"http://127.0.0.1:{port.number}/b/data?{query}"}
+        with way.rule(answer(307, headers=location), "GET|HEAD", "/manifests/"):
+            yield (*login(way), *given(folder)), {}
+
+
+@contextmanager
+def bearer(_, folder, __):
+    """The registry's token server puts a token into its errors."""
+    with ExitStack() as held:
+        server = held.enter_context(TokenServer(folder / "tokens", USER, PASSWORD))
+        tokens = held.enter_context(Proxy(on_loopback, server.address, plain))
+        auth = server.auth(f"http://{tokens.host}/token")
+        registry = held.enter_context(Registry(folder / "with-tokens", token=auth))
+        held.enter_context(tokens.rule(refusing(f"Bearer {PLANTED['bearer token']} is of yesterday")))
+        yield (f"-repository={registry.host}/tests/planted", f"-username={USER}", *given(folder)), {}
+
+
+@contextmanager
+def basic(way, folder, registry):
+    """The registry repeats the header with which docker logs in."""
+    registry.set_users({USER: PLANTED["basic login"]})
+    file = folder / "basic"
+    file.write_text(PLANTED["basic login"])
+    with way.rule(repeating, "GET|HEAD|PUT", "/manifests/|/uploads/"):
+        yield (*login(way), f"-password-file={file}"), {}
+
+
+@contextmanager
+def user_of_url(way, folder, _):
+    """The registry names a mirror of its, with a login in its URL."""
+    mirror = f"https://robot:{PLANTED[URL_USER]}@mirror.example/v2/"
+    with way.rule(refusing(f"see {mirror}"), "GET|HEAD", "/manifests/"):
+        yield (*login(way), *given(folder)), {}
+
+
+@contextmanager
+def stored(way, folder, _):
+    """The registry repeats logins that the copied Docker configuration has for other hosts."""
+    core = PLANTED["stored login"]
+    auths = {
+        way.host: {"auth": b64encode(f"{USER}:{PASSWORD}".encode()).decode()},
+        "other.example": {
+            "auth": b64encode(f"robot:{core}/auth".encode()).decode(),
+            "identitytoken": f"{core}=identity",
+        },
+        "third.example": {"username": "robot", "password": f"{core} password", "registrytoken": f"{core}+registry"},
+    }
+    said = (f"{core}/auth", f"{core}=identity", quote_plus(f"{core} password"), quote(f"{core}+registry"))
+    with way.rule(refusing(*said, auths["other.example"]["auth"]), "GET", "/manifests/"):
+        yield docker_config(way, folder, {"auths": auths}), {}
+
+
+@contextmanager
+def helpers(way, folder, _):
+    """A credential helper prints the login, and fails."""
+    helper = CredentialHelper.make(folder / "keychain")
+    helper.keep(way.host, "robot", PLANTED["login of a helper"])
+    helper.break_down()
+    env = {"PATH": os.pathsep.join((str(helper.folder), os.environ["PATH"]))}
+    yield docker_config(way, folder, {"credsStore": helper.name}), env
+
+
+@contextmanager
+def repeated(way, folder, registry):
+    """The registry repeats the password, in some of the forms that it can have."""
+    password = f"{PLANTED['password']} & more"
+    registry.set_users({USER: password})
+    file = folder / "password"
+    file.write_text(password)
+    said = (password, quote(password, safe=""), b64encode(password.encode()).decode())
+    with way.rule(refusing(*said), "GET|PUT", "/manifests/"):
+        yield (*login(way), f"-password-file={file}"), {}
+
+
+def login(way):
+    return f"-repository={way.host}/tests/planted", f"-username={USER}"
+
+
+def given(folder):
+    return way_in("file", folder)[0]
+
+
+def docker_config(way, folder, shape):
+    (folder / "docker-config").mkdir(mode=0o700)
+    (folder / "docker-config" / "config.json").write_text(json.dumps(shape))
+    return f"-repository={way.host}/tests/planted", f"-docker-config={folder / 'docker-config'}"
+
+
+@pytest.mark.parametrize(
+    ("plant", "words"),
+    [
+        (presigned, "/b/data?<secret>"),
+        (bearer, "Bearer <secret> is of yesterday"),
+        (basic, "Basic <secret>"),
+        (user_of_url, "https://<secret>@mirror.example/v2/"),
+        (stored, "not you: <secret>"),
+        (helpers, "out: `<secret>`"),
+        (repeated, "not you: <secret>"),
+    ],
+)
+def test_a_secret_that_others_say_shows_nowhere(engine, own_registry, way, tmp_path, plant, words):
+    """Not on the page, in an answer, the log, the state-dir, or in what `once` prints; its place tells that it was."""
+    temporary, state = tmp_path / "temporary", tmp_path / "state"
+    temporary.mkdir()
+    with plant(way, tmp_path, own_registry) as (where, env):
+        surroundings = SimpleNamespace(env=engine.env | {"TMPDIR": str(temporary)} | env)
+        options = (*where, "-payload-size=64KiB", "-step-timeout=8s")
+        with (
+            Watch(temporary) as watch,
+            Monitor(tmp_path, surroundings, *options, *QUICK, f"-state-dir={state}", "-loglevel=debug") as monitor,
+        ):
+            await_true(lambda: monitor.verdict()[1] is not None, SOON, "a verdict")
+            told = answers(monitor)
+            assert monitor.stop() == 0
+        _, (cycle,), stderr = once(surroundings, *options)
+        text = subprocess.run([*PROGRAM, "-once", *options], env=surroundings.env, capture_output=True, check=False)
+
+    assert cycle["verdict"] != "up"
+    assert words in cycle["detail"]
+    assert [line for line in told.splitlines() if tells(line)] == []
+    assert not tells(contents(state) + monitor.log.read_bytes())
+    assert not tells(json.dumps(cycle) + stderr)
+    assert not tells(text.stdout + text.stderr)
+    assert watch.found == set()
 
 
 QUOTED = json.dumps(PASSWORD)
@@ -283,7 +454,7 @@ CONFIGURATIONS = {
     "not quoted": f"password: {PASSWORD}: {PASSWORD}\n",
     "a number": f"password: !!int {QUOTED}\n",
     "an anchor": f"password: &anchor {QUOTED}\nlisten: *anchor\n",
-    "two lines": f'password: "{CORE}\\nsecond line"\n',
+    "with a line end": f'username: u\npassword: "{CORE}\\nsecond line\\n"\n',
     "a null byte": f'password: "{CORE}\\0"\n',
     "a tab": f"password:\n  {CORE}\n\t{CORE}\n",
     "a block": f"password: |\n  {CORE}\n  {CORE}\n",
@@ -292,10 +463,12 @@ COMMAND_LINES = {
     "mistyped": (f"-pasword={PASSWORD}",),
     "mistyped, apart": ("-pasword", PASSWORD),
     "no such flag": (f"--password-={PASSWORD}",),
-    "two lines": (f"-password={CORE}\n{CORE}", "-username=u"),
+    "with a line end": (f"-password={CORE}\n{CORE}\n", "-username=u"),
     "without username": (f"-password={PASSWORD}",),
     "and a file": (f"-password={PASSWORD}", "-password-file=/nowhere", "-username=u"),
     "once too often": ("-password", PASSWORD, PASSWORD),
+    "in the URL of a base image": ("-base-image", f"https://robot:{CORE}@mirror.example/base"),
+    "in the URL of a repository": (f"-repository=https://robot:{CORE}@quay.io/a/b",),
     "for another host": ("-username=u", f"-password={PASSWORD}", "-registry-host=other.example"),
 }
 
@@ -315,7 +488,7 @@ def test_a_command_line_that_is_refused_does_not_quote_it(fault):
 
 
 def assert_refused(*options):
-    done = subprocess.run([sys.executable, MONITOR, "-check-config", *options], capture_output=True, check=False)
+    done = subprocess.run([*PROGRAM, "-check-config", *options], capture_output=True, check=False)
     assert done.returncode == 2, done
     assert done.stderr
     assert not tells(done.stdout + done.stderr), done.stderr.decode()

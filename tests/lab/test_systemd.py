@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import stat
 import time
 import urllib.request
@@ -21,8 +22,8 @@ from lab.daemon import LabError, await_true
 from lab.machine import Machine, docker_client
 from lab.port import Port
 from lab.root import make_root
+from lab.target import PASSWORD, USER
 from lib.cycle.payload import INSTANCE_LABEL
-from tests.lab.conftest import PASSWORD, USER
 
 # The first test waits for a whole Debian and its packages.
 pytestmark = pytest.mark.timeout(1200)
@@ -35,6 +36,8 @@ _PACKAGES = ("systemd", "systemd-sysv", "dbus", "python3", "python3-venv")
 _CLONE = Path("/srv/a clone")
 _ETC = Path("/etc/registry-monitor")
 _OPT = Path("/opt/registry-monitor")
+_QUAY = _ETC / "passwords/quay"
+_COMMAND = Path("/usr/local/bin/registry-monitor")
 
 #: Only for these tests, that they need not wait long.
 _IMPATIENT = "[Service]\nWatchdogSec=10\nRestartSec=500ms\n"
@@ -81,11 +84,11 @@ def machine(session_lab, engine):
         source, copy = _PROJECT / name, root / _CLONE.relative_to("/") / name
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(source, copy) if source.is_dir() else shutil.copy(source, copy)
-    socket = Path(engine.host.removeprefix("unix://"))
-    shared = {Path("/run/docker.sock"): socket, Path("/usr/local/bin/docker"): docker_client()}
+    engines = Path(engine.host.removeprefix("unix://"))
+    shared = {Path("/run/docker.sock"): engines, Path("/usr/local/bin/docker"): docker_client()}
     with Machine(session_lab.folder / "machine", root, shared) as machine:
         # The group that the engine's socket is of, under the name that it has on hosts with an engine.
-        machine.run("groupadd", "--system", "--non-unique", f"--gid={socket.stat().st_gid}", "docker")
+        machine.run("groupadd", "--system", "--non-unique", f"--gid={engines.stat().st_gid}", "docker")
         yield machine
 
 
@@ -110,7 +113,8 @@ def stuck(machine, unit, registry):
     """A second service, whose worker has been stuck since the first test: opening its password file does not end."""
     stuck = Unit(machine, "stuck.service")
     text = _inside(machine, Path("/usr/local/lib/systemd/system") / unit.name).read_text()
-    for ours, its in (("config.yml", "stuck.yml"), ("StateDirectory=registry-monitor", "StateDirectory=stuck")):
+    folders = [(f"{kind}=registry-monitor", f"{kind}=stuck") for kind in ("StateDirectory", "RuntimeDirectory")]
+    for ours, its in (("config.yml", "stuck.yml"), *folders):
         assert ours in text
         text = text.replace(ours, its)
     text = text.replace("WatchdogSec=30", "WatchdogSec=3").replace("Restart=on-failure", "Restart=no")
@@ -137,9 +141,9 @@ def port():
 
 @pytest.fixture
 def service(machine, unit, registry, port):
-    """The service, running, with one target that it logs in to with a credential; stopped at the end."""
-    _write(_inside(machine, _ETC / "passwords/quay"), PASSWORD, mode=0o600)
-    _configure(machine, registry, "quay", port, "$CREDENTIALS_DIRECTORY/password_quay")
+    """The service, running, with one target that it logs in to; stopped at the end."""
+    _write(_inside(machine, _QUAY), PASSWORD)
+    _configure(machine, registry, "quay", port, _QUAY)
     unit("start")
     yield unit
     unit("stop")
@@ -166,8 +170,12 @@ def _write(path, text, mode=0o640):
     shutil.chown(path, group=path.parent.stat().st_gid)
 
 
-def _configure(machine, registry, name, port, password_file, file="config.yml", user=USER, **more):
-    target = {"name": name, "repository": f"{registry.host}/tests/systemd-{name}", "username": user}
+def _target(registry, name, password_file, user=USER):
+    repository = f"{registry.host}/tests/systemd-{name}"
+    return {"name": name, "repository": repository, "username": user, "password-file": str(password_file)}
+
+
+def _configure(machine, registry, name, port, password_file, file="config.yml", user=USER, others=(), **more):
     options = {
         "listen": f"127.0.0.1:{port}",
         "run-test-every": "1s",
@@ -175,7 +183,7 @@ def _configure(machine, registry, name, port, password_file, file="config.yml", 
         "step-timeout": "20s",
         "cycle-timeout": "30s",
         "payload-size": "64KiB",
-        "targets": [target | {"password-file": str(password_file)}],
+        "targets": [_target(registry, name, password_file, user), *others],
     }
     _write(_inside(machine, _ETC / file), json.dumps(options | more))  # JSON is YAML
 
@@ -196,19 +204,36 @@ def test_a_first_installation_starts_nothing_and_says_what_to_do(machine, unit, 
     assert "an example of the configuration is in /etc/registry-monitor/config.yml" in first_words
     assert "then: systemctl enable --now registry-monitor" in first_words
     assert unit.show("ActiveState") == "inactive"
-    modes = {path: stat.S_IMODE(_inside(machine, path).stat().st_mode) for path in (_ETC, _ETC / "passwords", _OPT)}
-    assert modes == {_ETC: 0o750, _ETC / "passwords": 0o700, _OPT: 0o755}
+    modes = {path: stat.S_IMODE(_inside(machine, path).stat().st_mode) for path in (_ETC, _QUAY.parent, _OPT)}
+    assert modes == {_ETC: 0o750, _QUAY.parent: 0o2750, _OPT: 0o755}
 
 
-def test_the_example_is_a_configuration_that_the_service_can_use(machine, unit):
-    credentials = Path("/srv/credentials")
-    _inside(machine, credentials).mkdir()
-    _write(_inside(machine, credentials / "password_quay"), PASSWORD)
-    checked = machine.run(
-        *("env", f"CREDENTIALS_DIRECTORY={credentials}", _OPT / "current/venv/bin/python"),
-        *(_OPT / "current/monitor.py", f"-config={_CLONE / 'deploy/systemd/config.yml'}", "-check-config"),
-    )
-    assert "quay.io/acme/canary" in checked.stdout
+def _examples(machine):
+    """Return the configuration that the installer left, and the README's."""
+    readme = (_PROJECT / "README.md").read_text()
+    yield _inside(machine, _ETC / "config.yml").read_text()
+    yield re.search(r"```yaml\n(run-test-every.*?)```", readme, re.DOTALL)[1]
+
+
+def test_the_examples_are_configurations_that_the_service_can_use_as_they_are_written(machine, unit):
+    """The command on PATH says so, and sees what the service does; a password is stored as the example says."""
+    said = re.search(r"install -m 640 .*/passwords/", next(_examples(machine)))[0]
+    machine.run("sh", "-c", f"umask 077; echo {PASSWORD} | {said}quay")
+    for example in _examples(machine):
+        _write(_inside(machine, _ETC / "config.yml"), example)
+        assert f" {_QUAY}\n" in machine.run(_COMMAND, "-check-config").stdout
+    _inside(machine, _QUAY).chmod(0o600)
+    checked = machine.run(_COMMAND, "-check-config", check=False)
+    assert (checked.returncode, f"{_QUAY} can't be read: Permission denied" in checked.stderr) == (2, True)
+
+
+def test_the_command_is_the_program_and_the_services_configuration_is_roots(machine, unit):
+    nobody = ("setpriv", "--reuid=65534", "--clear-groups", _COMMAND)
+    assert machine.run(*nobody, "-version").stdout.startswith("registry-monitor 0")
+    assert "quay.io/a/b" in machine.run(*nobody, "-check-config", "-repository=quay.io/a/b").stdout
+    refused = machine.run(*nobody, "-check-config", check=False)
+    assert (refused.returncode, "sudo registry-monitor -check-config" in refused.stderr) == (2, True)
+    assert machine.run(_COMMAND, check=False).returncode == 2
 
 
 @pytest.mark.parametrize(("options", "code"), [(["--purge"], 2), (["--help"], 2), (["--uninstall", "now"], 2)])
@@ -246,33 +271,58 @@ def test_it_has_started_once_it_listens_and_then_says_how_its_target_is(service,
     assert 'Status: "quay is up"' in service("status").stdout
 
 
-def test_a_wrong_credential_is_told_in_the_status_and_a_right_one_takes_a_restart(machine, service):
-    secret = _inside(machine, _ETC / "passwords/quay")
-    _write(secret, "wrong", mode=0o600)
-    service("restart")
+def test_a_wrong_password_is_told_in_the_status_and_a_right_one_is_taken(machine, service):
+    secret = _inside(machine, _QUAY)
+    service.await_sentence("quay is up")
+    _write(secret, "wrong")
     service.await_sentence(r"quay: login failed, unauthorized \(credentials\)")
-    _write(secret, PASSWORD, mode=0o600)
-    service("restart")
+    _write(secret, PASSWORD)
     service.await_sentence("quay is up")
 
 
-def test_a_reload_takes_a_good_file_and_refuses_a_bad_one(machine, service, registry, port):
+def test_a_reload_takes_a_good_file_and_fails_for_a_bad_one(machine, service, registry, port):
+    """The bad one changes nothing; a new target with a new password takes no restart, and one that it can't read keeps
+    no other back.
+    """
     before = service.show("MainPID")
     service.await_sentence("quay is up")
-    _configure(machine, registry, "renamed", port, "$CREDENTIALS_DIRECTORY/password_quay")
-    service("reload")
-    service.await_sentence("renamed is up")
-    good = _inside(machine, _ETC / "config.yml").read_text()
     _write(_inside(machine, _ETC / "config.yml"), "bogus: 1")
-    service("reload")
-    service.await_sentence("renamed is up; the configuration was refused when it was last read, see the log")
-    errors = service.journal("--priority=err")
+    assert service("reload", check=False).returncode != 0
+    service.await_sentence("quay is up; the configuration was refused when it was last read, see the log")
+    errors = service.journal("--priority=err", "--identifier=registry-monitor")
     assert "bogus: unknown option" in errors
     assert "level=info" not in errors
-    _write(_inside(machine, _ETC / "config.yml"), good)
+
+    new = _QUAY.with_name("new")
+    _configure(machine, registry, "renamed", port, _QUAY, others=[_target(registry, "new", new)])
+    _write(_inside(machine, new), PASSWORD, mode=0o600)
     service("reload")
-    service.await_sentence("renamed is up")
+    service.await_sentence(r"1 of 2 targets is up; new: login failed, credential_helper \(config\)")
+    checked = machine.run(_COMMAND, "-check-config", check=False)
+    assert (checked.returncode, f"(new): password-file: {new} can't be read" in checked.stderr) == (2, True)
+    _inside(machine, new).chmod(0o640)
+    service.await_sentence("2 of 2 targets are up")
     assert service.show("MainPID") == before
+    # As the service, it has the service's folder.
+    once = machine.run(_COMMAND, "-once", check=False)
+    assert (once.returncode, "belongs to another monitor that runs" in once.stderr) == (4, True)
+
+
+def test_what_may_pass_is_tried_again_until_it_has(machine, service, registry, port):
+    """A port that another has: exit code 4. Its password is a credential, which only root can read."""
+    service("stop")
+    credential = "$CREDENTIALS_DIRECTORY/password_quay"
+    _write(_inside(machine, _QUAY), PASSWORD, mode=0o600)
+    _configure(machine, registry, "quay", port, credential)
+    assert f"  {credential}\n" in machine.run(_COMMAND, "-check-config").stdout
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        service("start", "--no-block")
+        await_true(lambda: int(service.show("NRestarts")) > 0, _SOON, "it to be tried again")
+        service.await_sentence("exit code 4; this may pass, and is tried again: .*can't listen on .*")
+    service.await_sentence("quay is up")
 
 
 def test_a_wrong_configuration_is_an_error_and_not_tried_again(machine, service):
@@ -340,6 +390,10 @@ def test_an_upgrade_that_does_not_start_is_taken_back_and_one_that_does_is_used(
     configuration = _inside(machine, _ETC / "config.yml").read_text()
     module = _inside(machine, _CLONE / "lib/monitor.py")
     whole = module.read_text()
+    # As the first installer made it.
+    passwords = _inside(machine, _QUAY.parent)
+    shutil.chown(passwords, 0, 0)
+    passwords.chmod(0o700)
 
     module.write_text("raise SystemExit(1)\n")
     refused = _install(machine, check=False)
@@ -356,6 +410,7 @@ def test_an_upgrade_that_does_not_start_is_taken_back_and_one_that_does_is_used(
     assert len(_releases(machine)) == 1
     assert _releases(machine) != releases
     assert _inside(machine, _ETC / "config.yml").read_text() == configuration
+    assert (stat.S_IMODE(passwords.stat().st_mode), passwords.stat().st_gid) == (0o2750, _group(machine))
 
 
 def test_a_stuck_worker_is_not_hidden_by_all_else_that_works(stuck):
@@ -370,9 +425,9 @@ def test_a_stuck_worker_is_not_hidden_by_all_else_that_works(stuck):
 def test_uninstalling_keeps_what_is_the_administrators_unless_it_is_to_be_purged(machine, unit):
     _install(machine, "--uninstall")
     assert unit.show("LoadState") == "not-found"
-    kept = [_ETC / "config.yml", _ETC / "passwords/quay", Path("/var/lib/registry-monitor/history.sqlite3")]
+    kept = [_ETC / "config.yml", _QUAY, Path("/var/lib/registry-monitor/history.sqlite3")]
     assert [path for path in kept if not _inside(machine, path).exists()] == []
-    assert not _inside(machine, _OPT).exists()
+    assert [path for path in (_OPT, _COMMAND) if _inside(machine, path).exists()] == []
 
     _install(machine, "--uninstall", "--purge")
     found = machine.run("find", "/etc", "/opt", "/usr", "/var/lib", "-xdev", "-name", "*registry-monitor*").stdout

@@ -7,9 +7,8 @@ import re
 import pytest
 
 from lab.registry import Registry
-from tests.lab.conftest import PASSWORD, USER
-from tests.lab.terminal_session import Session
-from tests.lab.test_cycle import STEPS, login
+from lab.target import PASSWORD, STEPS, USER, login
+from lab.terminal_session import Session
 
 CONTROL_C = b"\x03"
 

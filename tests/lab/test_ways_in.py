@@ -11,15 +11,12 @@ import pytest
 from lab.credential_helper import CredentialHelper
 from lab.daemon import await_true
 from lab.misbehaviour import answer
-from lab.monitor import Monitor
+from lab.monitor import NO_WAY, SOON, Monitor, failed, once
+from lab.outpost import NAMED, NAMED_IPV6, Outpost
 from lab.registry import Registry
-from tests.lab.conftest import PASSWORD, USER
-from tests.lab.outpost import NAMED, NAMED_IPV6, Outpost
-from tests.lab.test_cycle import login, once
-from tests.lab.test_habits import failed
+from lab.target import PASSWORD, USER, login
 
 SMALL = "-payload-size=64KiB"
-SOON = 30
 
 
 @pytest.fixture(scope="module")
@@ -111,14 +108,18 @@ def test_a_private_authority_is_trusted_through_certs_d(outpost, trusted):
 
 
 def test_a_registry_that_wants_a_clients_certificate_gets_it(outpost):
-    """client.cert and client.key beside ca.crt let docker in; without them TLS fails."""
+    """client.cert and client.key beside ca.crt let docker in; without them TLS fails.
+
+    In TLS 1.3 a server refuses only after the client's first request: its alert is lost to docker if the connection is
+    reset before that is read.
+    """
     with outpost.registry(NAMED, clients=True) as host:
         options = (*login(f"{host}/tests/client-certificate"), SMALL)
         _, (without,), _ = once(outpost.engine, *options)
         outpost.give_client_certificate(host)
         code, (cycle,), _ = once(outpost.engine, *options)
 
-    assert failed(without) == ("login", "tls", "network")
+    assert failed(without) in {("login", "tls", "network"), ("login", "reset", "network")}
     assert (code, cycle["verdict"]) == (0, "up")
 
 
@@ -147,6 +148,9 @@ def test_a_repository_may_be_deep_below_a_port(engine, registry):
 
 # --- Docker Hub, as the lab plays it ---
 
+#: The real one is not asked from here.
+ELSEWHERE = {"HTTPS_PROXY": NO_WAY}
+
 
 @pytest.mark.parametrize("repository", ["acme/canary", "docker.io/acme/canary", "index.docker.io/acme/canary"])
 def test_docker_hubs_short_names_are_its_own(outpost, repository):
@@ -154,9 +158,11 @@ def test_docker_hubs_short_names_are_its_own(outpost, repository):
     before = len(outpost.hub.manifests_put("acme/canary"))
     options = (f"-repository={repository}", "-registry-host=docker.io", f"-username={USER}", f"-password={PASSWORD}")
 
-    code, (cycle,), _ = once(outpost.engine, *options, SMALL)
+    code, (cycle,), told = once(outpost.engine, *options, SMALL, env=ELSEWHERE)
 
     assert (code, cycle["verdict"]) == (0, "up")
+    # The monitor's own way does not lead there, which changes nothing.
+    assert told.count("registry API: certificates can't be read") == told.count("registry API: the rate") == 1
     assert (cycle["registry"], cycle["repository"]) == ("docker.io", "docker.io/acme/canary")
     assert outpost.hub.manifests_put("acme/canary")[before:] == ["latest"]
     assert outpost.mirror.blobs_got("acme/canary")
@@ -167,7 +173,8 @@ def test_a_mirror_that_is_down_is_passed_by(outpost):
     outpost.mirror.stop()
     try:
         code, (cycle,), _ = once(
-            outpost.engine, "-repository=acme/direct", f"-username={USER}", f"-password={PASSWORD}", SMALL
+            *(outpost.engine, "-repository=acme/direct", f"-username={USER}", f"-password={PASSWORD}", SMALL),
+            env=ELSEWHERE,
         )
     finally:
         outpost.mirror.start()

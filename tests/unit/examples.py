@@ -5,13 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from lib.failure import Reason, Verdict
+from lib.failure import Failure, Reason, Verdict
 from lib.reference import parse_reference
+from lib.rested import Kind, RestedImage
 from lib.result import Cycle, Outcome, Step, StepName
 from lib.target import Target
+from lib.watch.pace import Pace
+from lib.watch.record import Standing
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 DIGEST = "sha256:" + "d" * 64
@@ -27,7 +30,7 @@ def a_target(name: str = "quay", **options: Any) -> Target:
 
 def an_up_cycle(target: str = "quay", started: datetime = NOON, seconds: float = 2.0) -> Cycle:
     steps = tuple(Step(step, Outcome.OK, 0.25, output=("all", "well")) for step in PLAIN_STEPS)
-    return a_cycle(Verdict.UP, steps, target, started, seconds)
+    return a_cycle(steps, target, started, seconds)
 
 
 def a_failed_cycle(
@@ -38,30 +41,48 @@ def a_failed_cycle(
         name=StepName.PUSH,
         outcome=Outcome.FAILED,
         seconds=50.5,
-        reason=reason,
-        scope=reason.scope,
-        detail="received unexpected HTTP status: 503 Service Unavailable",
+        failure=Failure(reason, "received unexpected HTTP status: 503 Service Unavailable"),
         retries=5,
         output=("Retrying in 1 second", "received unexpected HTTP status: 503 Service Unavailable"),
     )
     steps = (Step(StepName.PULL, Outcome.SKIPPED, 0.1), Step(StepName.BUILD, Outcome.OK, 0.2), failed)
-    return a_cycle(reason.scope.verdict, steps, target, started, seconds)
+    return a_cycle(steps, target, started, seconds)
 
 
-def a_cycle(verdict: Verdict, steps: tuple[Step, ...], target: str, started: datetime, seconds: float) -> Cycle:
-    digest = DIGEST if verdict is Verdict.UP else None
+def a_cycle(steps: tuple[Step, ...], target: str, started: datetime, seconds: float) -> Cycle:
+    digest = DIGEST if all(step.failure is None for step in steps) else None
     return Cycle(
         target=target,
-        registry="quay.io",
         repository=f"quay.io/acme/{target}",
         tag="canary",
         started=started,
         seconds=seconds,
-        verdict=verdict,
         steps=steps,
         pushed_digest=digest,
         pulled_digest=digest,
-        payload_bytes=1024 * 1024,
+        payload_bytes=64 * 1024,
+    )
+
+
+def a_standing(cycle: Cycle, age_seconds: float | None = 1.0, since: datetime = NOON, **others: Any) -> Standing:
+    """How a target with the usual interval stands after a cycle."""
+    return Standing(cycle, since, age_seconds, **{"pace": Pace(120.0), **others})
+
+
+def a_lost_image() -> RestedImage:
+    """A rested image that was made a week before NOON, found whole last two days before it, and then was gone."""
+    return RestedImage(
+        number=2,
+        tag="canary-cold-2",
+        kind=Kind.LAYERS,
+        acted=NOON,
+        digest="sha256:d",
+        created=NOON - timedelta(days=7),
+        checked=NOON,
+        succeeded=NOON - timedelta(days=2),
+        verdict=Verdict.DOWN,
+        failure=Failure(Reason.NOT_FOUND, "manifest unknown"),
+        is_lost=True,
     )
 
 

@@ -11,13 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from examples import a_target
-
 from lib.health import Health
-from lib.history import History
-from lib.metrics import Metrics
-from lib.under_way import UnderWay
-from lib.web.app import Pages, Web, start_web
+from lib.web.app import Pages, start_web
+from lib.web.server import Server
+from tests.unit.examples import a_target
+from tests.unit.watching import MadeUp, metrics_of
 
 # Each takes half a second, and no test has to wait for it.
 _closing = ThreadPoolExecutor()
@@ -26,16 +24,13 @@ ASK = b"GET /health HTTP/1.0\r\n\r\n"
 
 
 @contextmanager
-def served(web_config: Path | None = None, targets: int = 1) -> Iterator[Web]:
-    """Given a web configuration file, and how many targets there are, serve on a port of its own."""
+def served(web_config: Path | None = None, targets: int = 1, port: int = 0) -> Iterator[Server]:
+    """Given a web configuration file, how many targets there are, and a port (0 for any), serve."""
     every = [a_target(f"t{number}") for number in range(targets)]
-    history = History("instance")
-    history.replace(every)
+    world = MadeUp(*every)
     health = Health(lambda: None, tuple)
     health.ask()
-    metrics = Metrics("1.2.3", lambda: True)
-    metrics.replace(every)
-    web = start_web(("127.0.0.1", 0), Pages(lambda: tuple(every), history, health, metrics, UnderWay()), web_config)
+    web = start_web(("127.0.0.1", port), Pages(world.watch, health, metrics_of(*every)), web_config)
     try:
         yield web
     finally:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,25 +17,23 @@ from typing import Any
 
 from lib.command import Command, CommandError, Completed, Ending
 from lib.cycle.payload import Labels
+from lib.history import History
+from lib.history.pushes import Pushes
 from lib.reference import Reference
 from lib.result import Push, Step, StepName
-from lib.target import Target
 
 HOST = "127.0.0.1:5888"
 NAME = f"{HOST}/lab/canary:latest"
 REFERENCE = Reference(HOST, "lab/canary")
-VERSION = ("version", "--format", "{{.Client.Version}} {{.Server.Version}}")
+_PODMANS = '{{range .Server.Components}}{{if eq .Name "Podman Engine"}}podman {{end}}{{end}}'
+VERSION = ("version", "--format", f"{{{{.Client.Version}}}} {_PODMANS}{{{{.Server.Version}}}}")
+INFO = (
+    "info",
+    "--format",
+    "{{with .Info}}{{.Driver}} {{json .DriverStatus}}{{end}}{{range .ServerErrors}}{{println}}{{println .}}{{end}}",
+)
 CLIENT_VERSION = ("--version",)
 INSPECT = ("image", "inspect", "--format", "{{json .}}")
-LISTED = (
-    '[{{json .ID}},{{json .Command}},{{json (.Label "registry-monitor.instance")}},'
-    '{{json (.Label "registry-monitor.target")}},{{json (.Label "registry-monitor.token")}},'
-    '{{json (.Label "registry-monitor.created")}}]'
-)
-CONTAINERS = (
-    "ps", "--all", "--no-trunc", "--filter", "label=registry-monitor.instance",
-    "--filter", "status=created", "--filter", "status=dead", "--format", LISTED,
-)  # fmt: skip
 SWEEP = ("images", "--all", "--quiet", "--no-trunc", "--filter", "label=registry-monitor.instance")
 CLIS = ("28.2.2", "20.10.24")
 
@@ -87,18 +85,23 @@ def removed(*deleted: str, name: str = NAME) -> str:
 
 def described(
     image_id: str,
-    tags: tuple[str, ...] = (NAME,),
-    labels: Labels | None = None,
-    digests: tuple[str, ...] = (),
+    tags: Sequence[str] = (NAME,),
+    digests: Sequence[str] = (),
     layers: int = 1,
-    **more: Any,
+    labels: Mapping[str, str] | None = None,
+    comment: str = "",
+    command: Sequence[str] = (),
+    parent: str = "",
+    architecture: str = "",
 ) -> str:
     shape = {
+        "Architecture": architecture,
         "Id": image_id,
         "RepoTags": list(tags),
         "RepoDigests": list(digests),
-        "Comment": more.get("comment", ""),
-        "Config": {"Labels": labels.to_dict() if labels else None, "Cmd": more.get("command")},
+        "Comment": comment,
+        "Parent": parent,
+        "Config": {"Labels": dict(labels) if labels else None, "Cmd": list(command) or None},
         "RootFS": {"Type": "layers", "Layers": [digest_of("a")] * layers},
     }
     return json.dumps(shape) + "\n"
@@ -112,17 +115,13 @@ class SubprocessRunner:
     """Runs commands through `subprocess`, where pytest-subprocess answers in docker's place; keeps them all.
 
     A scripted TimeoutExpired is a command that its deadline ended, a scripted OSError one that can't be started; any
-    other scripted exception, `Stopped` for one, is raised as it is. Containers of builds that were cut off need no
-    script: there are those of `containers`.
+    other scripted exception, `Stopped` for one, is raised as it is.
     """
 
     def __init__(self) -> None:
         self.commands: list[Command] = []
-        self.containers = ""
 
     def __call__(self, command: Command) -> Completed:
-        if command.argv[1:] == CONTAINERS:
-            return Completed(0, self.containers, "", seconds=0.25)
         self.commands.append(command)
         given = None if command.stdin is None else command.stdin.reveal().encode()
         process = subprocess.Popen(
@@ -189,24 +188,21 @@ def is_missing() -> None:
     raise FileNotFoundError(2, "not found")
 
 
-@dataclass
-class Memory:
-    """What outlives a cycle, in a dictionary."""
+class Memory(Pushes):
+    """What outlives a cycle, of a monitor that had these instances."""
 
-    pushes: dict[str, Push] = field(default_factory=dict)
-    instances: tuple[str, ...] = ("me",)
-
-    def last_push(self, reference: str) -> Push | None:
-        return self.pushes.get(reference)
-
-    def pushed(self, reference: str, push: Push) -> None:
-        self.pushes[reference] = push
-
-    def forget(self, reference: str) -> None:
-        self.pushes.pop(reference, None)
+    def __init__(
+        self,
+        last: Push | None = None,
+        instances: tuple[str, ...] = ("me",),
+        reference: str = NAME,
+        all_pushes: Callable[[], Mapping[str, Pushes]] = dict[str, Pushes],
+    ) -> None:
+        super().__init__(reference, History("me"), last, all_pushes)
+        self._instances = instances
 
     def is_ours(self, instance: str) -> bool:
-        return instance in self.instances
+        return instance in self._instances
 
 
 @dataclass
@@ -215,10 +211,10 @@ class Observed:
 
     told: list[tuple[str, StepName]] = field(default_factory=list)
 
-    def step_started(self, target: Target, step: StepName) -> None:
+    def step_started(self, step: StepName) -> None:
         self.told.append(("started", step))
 
-    def step_finished(self, target: Target, step: Step) -> None:
+    def step_finished(self, step: Step) -> None:
         self.told.append(("finished", step.name))
 
 

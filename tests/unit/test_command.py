@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from lib import command
-from lib.command import TAIL_BYTES, Command, CommandError, Completed, Ending, ShRunner, Stopped
+from lib.command import Command, CommandError, Completed, Ending, ShRunner, Stopped
 from lib.secret import Secret
+from lib.tail import TAIL_BYTES
 from tests.unit.support import PASSWORD
 
 FAKE = Path(__file__).parent.parent / "fakes" / "docker"
@@ -184,24 +185,26 @@ def test_both_outputs_and_the_exit_code_are_kept_apart(docker, run):
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 def test_of_megabytes_of_output_the_end_is_kept(docker, run, stream):
-    """Output without bounds takes bounded memory, and its end, where the error is, is whole."""
+    """Output without bounds takes bounded memory, in whole lines, and its end, where the error is, is whole."""
     docker.acts(prints("0123456789abcde\n", stream, times=250_000), prints("the error\n", stream))
 
     completed = run(docker.command())
 
     kept = getattr(completed, stream)
-    assert len(kept) == TAIL_BYTES
+    assert TAIL_BYTES - len("0123456789abcde\n") <= len(kept) <= TAIL_BYTES
+    assert kept.startswith("0123456789abcde\n")
     assert kept.endswith("0123456789abcde\nthe error\n")
     assert completed.ok
+    assert [list(arrivals.lines()) for arrivals in completed.arrivals] == [[], []]
 
 
 def test_of_one_endless_line_the_end_is_kept(docker, run):
-    """A line without an end is bounded as well."""
+    """A line without an end is bounded as well. It is cut by half, for a secret can stand where it was torn off."""
     docker.acts(prints("x" * 1000, times=4000), prints("the end"))
 
     completed = run(docker.command())
 
-    assert len(completed.stdout) == TAIL_BYTES
+    assert len(completed.stdout) == TAIL_BYTES // 2
     assert completed.stdout.endswith("xthe end")
 
 
@@ -237,6 +240,22 @@ def test_seconds_are_those_of_the_command(docker, run, monkeypatch):
     seconds = run(docker.command()).seconds
 
     assert 0.3 <= seconds <= time.monotonic() - begun - 0.5
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_each_line_is_noted_when_it_comes(docker, run, stream):
+    """Even the first of a command that prints at once, in pieces: none is kept back until there is more to read."""
+    pause = {"act": "sleep", "seconds": 1.0}
+    docker.acts(prints("a: ", stream), prints("begun\n", stream), pause, prints("é\nend\nno end", stream))
+
+    completed = run(docker.command())
+
+    of_stdout, of_stderr = (list(arrivals.lines()) for arrivals in completed.arrivals)
+    begun, ended, last = of_stdout or of_stderr
+    assert not (of_stdout and of_stderr)
+    assert (begun[1], ended[1], last[1]) == ("a: begun", "é", "end")
+    assert 0 < begun[0] < ended[0] - 0.5
+    assert ended[0] == last[0] < completed.seconds + 0.5
 
 
 @pytest.mark.parametrize("step", [3600.0, -3600.0])
@@ -319,6 +338,21 @@ def test_a_command_that_ignores_sigterm_is_killed(docker, run):
     assert completed.seconds < 10
 
 
+@pytest.mark.parametrize(
+    ("script", "was_paused"),
+    [
+        pytest.param("kill -STOP $$", True, id="stopped"),
+        pytest.param("(sleep 0.1; kill -CONT $$) & kill -STOP $$; sleep 60", True, id="went on"),
+        pytest.param("sleep 60", False, id="ran"),
+    ],
+)
+def test_a_command_that_somebody_stopped_is_known(run, script, was_paused):
+    """Whether it still stood still at its deadline, or had gone on."""
+    completed = run(Command(("sh", "-c", script), {"PATH": os.defpath}, DEADLINE))
+
+    assert (completed.ending, completed.was_paused) == (Ending.DEADLINE, was_paused)
+
+
 @pytest.mark.parametrize("holds_output", [True, False])
 @pytest.mark.parametrize("ignores_term", [True, False])
 def test_a_deadline_ends_the_whole_group(docker, run, monkeypatch, holds_output, ignores_term):
@@ -394,6 +428,7 @@ def test_stop_ends_a_command_under_way(docker, run, code):
     thread.join(LONG)
 
     assert isinstance(landed[0], Stopped)
+    assert landed[0].was_cut_off
     assert is_gone(docker.calls[0]["pid"])
 
 
@@ -415,8 +450,9 @@ def test_after_stop_only_what_cleans_up_is_run(docker, run):
     """A command after stop() is not run at all, but what removes the monitor's images is."""
     run.stop()
 
-    with pytest.raises(Stopped):
+    with pytest.raises(Stopped) as stopped:
         run(docker.command("push", "image"))
+    assert not stopped.value.was_cut_off
     assert run(docker.command("rmi", "image", cleanup=True)).ok
     assert [call["verb"] for call in docker.calls] == ["rmi"]
 
@@ -433,13 +469,25 @@ def test_stop_lets_a_command_that_cleans_up_come_to_its_end(docker, run):
     assert (landed[0].stdout, landed[0].ok) == ("Deleted\n", True)
 
 
+def test_stop_has_patience_with_what_comes_to_its_end(docker, run):
+    """What is cut off can still come about in the engine after all is cleaned up; what ends by itself can't."""
+    docker.acts(READY, {"act": "sleep", "seconds": 0.5}, prints("pulled\n"))
+    thread, landed = in_thread(lambda: run(docker.command()))
+    docker.wait_for("ready")
+
+    run.stop(LONG)
+    thread.join(LONG)
+
+    assert (landed[0].stdout, landed[0].ok) == ("pulled\n", True)
+
+
 def test_stop_ends_all_that_run_side_by_side(docker, run):
     """However many commands are under way, stop() ends each."""
     docker.acts(SLEEP)
     threads = [in_thread(lambda: run(docker.command())) for _ in range(5)]
     docker.wait_for("call-004.json")
 
-    run.stop()
+    run.stop(0.1)
 
     for thread, landed in threads:
         thread.join(LONG)

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from lib.options import OptionsError, parse_options
-from lib.options.config import LARGEST_FILE_BYTES, read_config
 from lib.secret import Secret
+from lib.strict_yaml import LARGEST_FILE_BYTES, read_yaml
 
 TESTDATA = Path(__file__).parent / "testdata"
 
@@ -49,6 +49,17 @@ FAULTS = {
         "bad_values.yml:26: web-config: missing is no file",
         "bad_values.yml:25: state-dir: good_flat.yml is no folder",
     ],
+    "bad_labels": [
+        "bad_labels.yml:4: targets[0]: image-labels: 'Registry-Monitor.target' can't be set: monitors know their images by the labels registry-monitor.*",
+        "bad_labels.yml:5: targets[0]: image-labels: '-a' is not a label's name: up to 128 of A-Z a-z 0-9 . _ / -, a letter or digit at both ends",
+        "bad_labels.yml:6: targets[0]: image-labels: 'x\\n...' has a line end or another character that doesn't print",
+        "bad_labels.yml:7: targets[0]: image-labels: has no value: give one, or leave the key out",
+        "bad_labels.yml:8: targets[0]: image-labels: has a list or a mapping where one value is expected",
+        "bad_labels.yml:10: targets[0]: image-labels: 'd' is given twice",
+        "bad_labels.yml:11: targets[0]: image-labels: 'e' has a value of more than 128 characters",
+        "bad_labels.yml:12: targets[0]: image-labels: has a value of more than one line: is a quotation mark missing?",
+        "bad_labels.yml:14: targets[1]: image-labels: is no mapping of keys to values",
+    ],
     "broken_yaml": [
         "broken_yaml.yml:3: is not valid YAML: found unexpected end of stream",
     ],
@@ -60,7 +71,7 @@ FAULTS = {
         "config_in_file.yml:3: version: can't be given in a file",
     ],
     "control_character": [
-        "control_character.yml:1: is not valid YAML: it has characters that don't print",
+        "control_character.yml:2: is not valid YAML: it has characters that don't print",
     ],
     "duplicate_alias": [
         "duplicate_alias.yml:3: base-image-id: is given twice, under both its names",
@@ -76,6 +87,7 @@ FAULTS = {
     ],
     "login_and_docker_config": [
         "login_and_docker_config.yml:2: username: excludes docker-config: give one of the two",
+        "login_and_docker_config.yml:3: docker-config: config.json can't be read: No such file or directory",
     ],
     "name_outside_targets": [
         "name_outside_targets.yml:1: name: is a target's: put it under `targets`",
@@ -122,7 +134,7 @@ FAULTS = {
         "password_alone.yml:2: password: needs username beside it",
     ],
     "password_with_newline": [
-        "password_with_newline.yml:3: password: has a line end, a NUL or bytes that are no UTF-8, which no password can have",
+        "password_with_newline.yml:3: password: ends with a line end: leave that out, or put the password into a `password-file`",
     ],
     "python_object": [
         "python_object.yml:1: repository: has a list or a mapping where one value is expected",
@@ -175,7 +187,7 @@ FAULTS = {
         "targets_no_list.yml:2: targets: is no list: each target begins with a dash",
     ],
     "targets_twice": [
-        "targets_twice.yml:4: targets: is given twice",
+        "targets_twice.yml:3: targets: is given twice: first in line 1",
     ],
     "text_only": [
         "text_only.yml:1: is no mapping of keys to values",
@@ -267,6 +279,30 @@ def test_what_stands_above_targets_counts_for_all_that_do_not_say_otherwise(in_t
     assert (hub.credentials.username, hub.credentials.password) == ("everybody", Secret("everybodys"))
 
 
+def test_labels_are_a_targets_own_or_everybodys_and_can_be_taken_away(tmp_path):
+    file = tmp_path / "monitor.yml"
+    file.write_text(
+        "image-labels: {quay.expires-after: 2d, team: 'ops \"x\" $HOME'}\ntargets:\n"
+        "- {repository: q.io/a}\n- {repository: q.io/b, image-labels: {team: dev}}\n- {repository: q.io/c, image-labels: {}}\n"
+    )
+    everybodys, own, none = parse_options([f"-config={file}"], {}).targets
+    assert everybodys.image_labels == (("quay.expires-after", "2d"), ("team", 'ops "x" $HOME'))
+    assert own.image_labels == (("team", "dev"),)
+    assert none.image_labels == ()
+
+
+def test_labels_are_few_enough_for_one_line_of_a_dockerfile(tmp_path):
+    file = tmp_path / "monitor.yml"
+    for count, faults in ((32, None), (33, [f"{file}:3: image-labels: has more than 32 labels"])):
+        labels = "".join(f"\n  {'l' * 125}{number}: {'ü' * 128}" for number in range(100, 100 + count))
+        file.write_text(f"repository: q.io/r\nimage-labels: {labels}\n")
+        if faults is None:
+            (target,) = parse_options([f"-config={file}"], {}).targets
+            assert sum(len(word.encode()) for label in target.image_labels for word in label) < 32 * 1024
+        else:
+            assert faults_of(f"-config={file}") == faults
+
+
 def test_files_that_cannot_be_read(tmp_path):
     large = tmp_path / "large.yml"
     large.write_text("#" * (LARGEST_FILE_BYTES + 1))
@@ -304,8 +340,8 @@ def test_a_bomb_of_aliases_does_no_harm(tmp_path):
     ]
     path.write_text("\n".join(lines))
 
-    assert len(read_config(path).faults) == 9
+    assert len(faults_of(f"-config={path}")) == 10  # nine options that are not known, and no repository
 
 
-def test_a_section_is_shown_without_its_values(in_testdata):
-    assert "0123" not in repr(read_config(Path("good_flat.yml")))
+def test_what_was_read_is_shown_without_its_values(in_testdata):
+    assert "0123" not in repr(read_yaml(Path("good_flat.yml"), print))

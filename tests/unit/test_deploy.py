@@ -13,9 +13,10 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from lib.metrics import Metrics
 from lib.options import parse_options
+from lib.watch.pace import REFUSALS
 from tests.unit.examples import a_target
+from tests.unit.watching import metrics_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PROMETHEUS = ROOT / "deploy/prometheus"
@@ -27,6 +28,9 @@ RUNBOOK = (ROOT / "docs/alerts.md").read_text()
 
 #: The first version in which a container can be a sidecar, and the newest that is known.
 VERSIONS = ("1.29", kubernetes_validate.latest_version())
+
+#: The name of a metric: the program's own, what is recorded from those, the original's, or of any process.
+METRIC = re.compile(r"\b(?:registry_monitor[_:]|monitor_|process_)[a-z_:0-9]+")
 
 #: Of Grafana 10.4 and 11.0: newer ones take it, too, and bring it up to date.
 SCHEMA_VERSION = 39
@@ -88,6 +92,11 @@ def test_each_alert_is_tested_to_fire_with_its_message_and_not_to_fire():
     assert all("summary" in alert["exp_annotations"] for case in tested for alert in case["exp_alerts"])
 
 
+def test_what_is_tried_once_an_hour_is_not_called_stale_for_the_reasons_that_the_program_has():
+    reasons = re.search(r'reason=~"([a-z_|]+)"', ALERTS["MonitorStale"]["expr"])
+    assert set(reasons[1].split("|")) == REFUSALS
+
+
 @pytest.mark.parametrize("name", ALERTS)
 def test_an_alert_has_severity_message_and_a_paragraph_in_the_runbook(name):
     alert = ALERTS[name]
@@ -118,19 +127,22 @@ def test_inhibitions_name_alerts_that_there_are():
 
 
 def test_rules_and_dashboard_use_metrics_that_there_are():
-    metrics = Metrics("0", lambda: True)
-    metrics.replace([a_target("lab")])
-    suffixes = {"counter": ("_total",), "info": ("_info",), "histogram": ("_bucket", "_sum", "_count")}
+    metrics = metrics_of(a_target("lab"))
+    suffixes = {"counter": ("_total",), "info": ("_info",), "summary": ("_sum", "_count")}
+    suffixes["histogram"] = ("_bucket", *suffixes["summary"])
     known = {
         family.name + suffix for family in metrics.registry.collect() for suffix in suffixes.get(family.type, ("",))
     }
     recorded = {rule["record"] for rule in rules("recording.yml", "record")}
+    for file in (ROOT / "deploy").rglob("*"):
+        if file.is_file():
+            wrong = set(METRIC.findall(file.read_text(encoding="utf-8", errors="replace"))) - recorded - known
+            assert not wrong, f"{file.relative_to(ROOT)} names metrics that are neither exported nor recorded: {wrong}"
     texts = [rule["expr"] for rule in rules("recording.yml", "record")]
     texts += [text for alert in ALERTS.values() for text in (alert["expr"], *alert["annotations"].values())]
     texts += [*queries(), *(variable.get("definition", "") for variable in DASHBOARD["templating"]["list"])]
-    named = {name for text in texts for name in re.findall(r"\b(?:registry_monitor|process)[_:][a-z_:0-9]+", text)}
-    assert named - recorded - known == set()
-    assert recorded - named == set()
+    unused = recorded - {name for text in texts for name in METRIC.findall(text)}
+    assert not unused, f"recording.yml records what no alert, rule or panel uses: {unused}"
 
 
 # Grafana. Its own program is in no distribution: here is what its documentation asks for.
@@ -198,6 +210,7 @@ def test_the_dashboard_answers_from_top_to_bottom():
     assert [row["title"] for row in rows] == [
         "What is broken, since when, and why",
         "Which step is slow",
+        "Old content, other places, other people",
         "Is the monitor itself fine",
     ]
 

@@ -2,6 +2,8 @@
 
 import base64
 import json
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
@@ -9,11 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.command import TAIL_BYTES, Completed, Stopped
-from lib.docker import Docker, DockerError
-from lib.docker.answers import OUTPUT_LINES, Image
-from lib.failure import Reason
+from lib.command import Completed, Ending, Stopped
+from lib.docker import BuiltBy, Docker, DockerError
+from lib.docker.answers import Image
+from lib.docker.printed import OUTPUT_LINES
+from lib.failure import Reason, Scope
 from lib.secret import Secret
+from lib.tail import TAIL_BYTES
 from tests.unit.support import (
     CLIENT_VERSION,
     CLIS,
@@ -36,6 +40,8 @@ from tests.unit.support import (
     real_output,
     removed,
 )
+
+PLATFORMS = ("linux/amd64", "linux/arm64")
 
 
 @pytest.fixture
@@ -137,6 +143,58 @@ def test_a_real_pull_that_moved_nothing_is_read(script, docker, cli, run, up_to_
     assert answer.digest.startswith("sha256:")
 
 
+#: What docker's CLI prints of a pull that podman 4.3 and 5.4 do for it: each layer's end, then the image's own ID.
+PODMANS_PULL = """315afa9ec13e: {0}
+0b9c57770f37: {0}
+3361c5622ab2: Pulling fs layer
+3361c5622ab2: Download complete
+3361c5622ab2: Download complete
+127.0.0.1:5888/lab/canary:latest
+"""
+
+
+@pytest.mark.parametrize(("state", "moved", "already"), [("Download complete", 2, 0), ("Already exists", 0, 2)])
+@pytest.mark.parametrize("digests", [[f"other/name@{digest_of('c')}"], []])
+def test_a_pull_of_podmans_service_is_read(script, docker, state, moved, already, digests):
+    """The image is no layer, and its digest in this repository is asked for; None if that is not clear."""
+    digests = [*digests, f"127.0.0.1:5888/lab/canary@{digest_of('d')}"] if digests else []
+    script.on("pull", NAME, out=PODMANS_PULL.format(state))
+    script.on(*INSPECT, NAME, out=described(digest_of("a"), digests=digests))
+
+    answer = docker.pull(NAME, 5)
+
+    assert (answer.moved, answer.already, answer.digest) == (moved, already, digest_of("d") if digests else None)
+
+
+@pytest.mark.parametrize(
+    ("name", "digests", "digest"),
+    [
+        ("h:5000/a:x", ["h:5000/a@1"], "1"),
+        ("h:5000/a@1", ["h:5000/a@1"], "1"),
+        ("h:5000/a", ["h:5000/a@1"], "1"),
+        ("docker.io/library/a:x", ["a@1"], "1"),
+        ("a:x", ["a@1", "b@2"], "1"),
+        ("a:x", ["a@1", "a@2"], None),
+        ("a:x", [], None),
+    ],
+)
+def test_the_digest_of_an_image_in_a_repository(name, digests, digest):
+    """Only one that leaves no doubt."""
+    assert Image(digest_of("a"), digests=tuple(digests)).digest_under(name) == digest
+
+
+def test_a_build_of_podmans_is_known_by_its_bare_id(script, docker, tmp_path):
+    """Whichever CLI asked for it."""
+    for image_id in (digest_of("a"), "a" * 64):
+        argv = ("--quiet", "--no-cache", "--force-rm", "--network", "none", "--tag", NAME, str(tmp_path))
+        script.on("build", *argv, out=f"{image_id}\n")
+
+    built = [docker.build(tmp_path, NAME, 5) for _ in range(2)]
+
+    assert [one.image_id for one in built] == [digest_of("a")] * 2
+    assert [one.by_podman for one in built] == [False, True]
+
+
 @pytest.mark.parametrize("cli", CLIS)
 def test_a_real_build_push_and_removal_are_read(script, docker, cli, tmp_path):
     """The image's ID, the acknowledged digest and what was deleted come from the lines that say so."""
@@ -153,6 +211,16 @@ def test_a_real_build_push_and_removal_are_read(script, docker, cli, tmp_path):
     assert f"latest: digest: {answer.digest} size: 733" in answer.output
     assert gone.deleted[0] == built.image_id
     assert len(gone.deleted) == 8
+
+
+def test_platforms_are_named_where_they_are_asked_for(script, docker, tmp_path):
+    """An index is built of all at once, and pulled for one."""
+    flags = ("--quiet", "--no-cache", "--force-rm", "--platform", "linux/amd64,linux/arm64", "--network", "none")
+    script.on("build", *flags, "--tag", NAME, str(tmp_path), out=f"{digest_of('a')}\n")
+    script.on("pull", "--platform", "linux/arm64", NAME, out=pulled(digest_of(1)))
+
+    assert docker.build(tmp_path, NAME, 5, PLATFORMS).image_id == digest_of("a")
+    assert docker.pull(NAME, 5, "linux/arm64").digest == digest_of(1)
 
 
 @pytest.mark.parametrize("cli", CLIS)
@@ -180,7 +248,14 @@ def test_real_descriptions_are_read_and_missing_images_left_out(script, docker, 
     assert docker.find((NAME, held), 5) == {}
 
 
-@pytest.mark.parametrize("words", ["layer does not exist", f"content digest {digest_of('d')}: not found"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "layer does not exist",
+        f"content digest {digest_of('d')}: not found",
+        f"NotFound: snapshot {digest_of('d')} does not exist: not found",
+    ],
+)
 def test_an_image_that_is_just_being_removed_is_left_out(script, docker, words):
     """Another target's cycle may remove its own between the list and the look at what is on it."""
     said = f"{missing('c')}Error response from daemon: {words}\n"
@@ -192,16 +267,50 @@ def test_an_image_that_is_just_being_removed_is_left_out(script, docker, words):
 @pytest.mark.parametrize(
     "came_in_between",
     [
-        f"Error response from daemon: content digest {digest_of('a')}: not found\n",
-        "Error response from daemon: a disk usage operation is already running\n",
+        f"content digest {digest_of('a')}: not found",
+        f"NotFound: snapshot {digest_of('a')} does not exist: not found",
+        f"NotFound: snapshot extract-534813049-Y5Ti {digest_of('a')} does not exist: not found",
+        "NotFound: snapshot does not exist: not found",
+        "lstat /data/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/17/fs: no such file or directory",
+        "layer does not exist",
+        "a disk usage operation is already running",
     ],
 )
 def test_a_list_that_somebody_else_kept_docker_from_is_asked_for_once_more(script, docker, came_in_between):
-    """An image removed meanwhile (containerd's store), or two who ask for the disk usage (20.10)."""
-    script.on(*SWEEP, err=came_in_between, code=1, times=2)
+    """What was removed or unpacked meanwhile (containerd's store), or two who ask for the disk usage (20.10)."""
+    script.on(*SWEEP, err=f"Error response from daemon: {came_in_between}\n", code=1, times=2)
     script.on(*SWEEP, out=f"{digest_of('b')}\n")
 
     assert docker.images_with({"registry-monitor.instance": None}, 5) == (digest_of("b"),)
+
+
+@pytest.mark.parametrize("refusal", ["page not found", "404 Not Found"])
+def test_a_list_that_is_refused_is_asked_for_once(script, docker, refusal):
+    """It is by a proxy before the engine, and would be each time."""
+    script.on(*SWEEP, err=f"Error response from daemon: {refusal}\n", code=1)
+
+    assert failure_of(docker.images_with, {"registry-monitor.instance": None}, 5).failure.scope is Scope.HOST
+    assert script.ran == [SWEEP]
+
+
+NOW = ("info", "--format", "{{.SystemTime}}")
+
+
+@pytest.mark.parametrize(
+    "said", ["2026-11-30T21:48:40.123456789Z", "2026-11-30T22:48:40.1+01:00", "2026-11-30T21:48:40Z"]
+)
+def test_the_engines_time_is_read(script, docker, said):
+    script.on(*NOW, out=f"{said}\n")
+
+    assert docker.now(5) == datetime(2026, 11, 30, 21, 48, 40, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(("said", "code"), [("", 0), ("now", 0), ("2026-13-41T29:48:40Z", 0), ("", 1)])
+def test_an_engine_that_says_no_time_is_a_failure(script, docker, said, code):
+    """Some gate before it may refuse that."""
+    script.on(*NOW, out=f"{said}\n", err="Error response from daemon: 403 Forbidden\n" if code else "", code=code)
+
+    assert failure_of(docker.now, 5).failure.scope is Scope.HOST
 
 
 def test_a_list_that_docker_never_gives_is_a_failure_by_its_deadline(script, docker):
@@ -280,6 +389,30 @@ def test_a_deadline_is_a_timeout_with_the_last_words(script, docker):
     assert "it printed nothing" in silent.detail
 
 
+def test_a_docker_that_somebody_stopped_is_starved():
+    """The kernel says that it stood still, so its deadline says nothing of others."""
+    completed = Completed(-9, "", "", 5.0, ending=Ending.DEADLINE, was_paused=True)
+
+    failure = failure_of(Docker(lambda _: completed, "docker", {}, Path("/config")).push, NAME, 4).failure
+
+    assert (failure.reason, failure.scope) == (Reason.STARVED, Scope.HOST)
+    assert failure.detail.endswith("was ended after 5.0 s; somebody had stopped it meanwhile (SIGSTOP)")
+
+
+@pytest.mark.parametrize(
+    ("states", "waited"),
+    [("Preparing Waiting", True), ("Preparing", False), ("Waiting Pushing", False), ("", False)],
+)
+def test_a_transfer_that_never_began_is_a_timeout_all_the_same(states, waited):
+    """That each layer was "Waiting" is kept for whoever knows more; it is no reason."""
+    out = "".join(f"1a2b3c4d5e6f: {state}\n" for state in states.split())
+    completed = Completed(-15, out, "", 4.0, ending=Ending.DEADLINE)
+
+    error = failure_of(Docker(lambda _: completed, "docker", {}, Path("/config")).push, NAME, 4)
+
+    assert (error.failure.reason, error.only_waited) == (Reason.TIMEOUT, waited)
+
+
 def test_what_docker_says_once_it_is_told_to_end_is_not_told(script, docker):
     """Newer CLIs then try by themselves, and blame the registry's certificate: nobody is to read that."""
     misleading = 'Get "https://127.0.0.1:5888/v2/": tls: failed to verify certificate: x509: unknown authority\n'
@@ -353,6 +486,40 @@ def test_a_push_without_a_digest_acknowledges_nothing(script, docker):
     assert error.answer.output == ("The push refers to repository [x]",)
 
 
+BUILDX = ("buildx", "inspect")
+
+
+def test_buildx_builds_in_the_engine_only(script, docker, tmp_path):
+    """Without the engine's own BuildKit it would make one in a container: it is asked first, and nothing is built."""
+    docker = replace(docker, builder=BuiltBy.BUILDKIT, with_buildx=True, env={"DOCKER_HOST": "tcp://proxy:2375"})
+    script.on(*BUILDX, out="Name:   default\nDriver: docker-container\n\nNodes:\nName: default\n")
+
+    failure = failure_of(docker.build, tmp_path, NAME, 5).failure
+
+    assert script.ran == [BUILDX]
+    assert (failure.reason, failure.scope) == (Reason.DAEMON, Scope.HOST)
+    assert "tcp://proxy:2375" in failure.detail
+    assert "POST /grpc" in failure.detail
+
+
+def test_buildx_that_can_not_say_where_it_would_build_builds_nothing(script, docker, tmp_path):
+    """An engine that is away, say."""
+    script.on(*BUILDX, err=NO_DAEMON, code=1)
+
+    failure = failure_of(replace(docker, with_buildx=True).build, tmp_path, NAME, 5).failure
+
+    assert failure.reason is Reason.DAEMON
+
+
+def test_a_context_can_have_a_name(script, docker, tmp_path):
+    """BuildKit says by it what came from where."""
+    script.on(*BUILDX, out="Name:   default\nDriver: docker\n")
+    flags = ("--quiet", "--no-cache", "--force-rm", "--network", "none", "--build-context", f"mine={tmp_path}")
+    script.on("build", *flags, "--tag", NAME, str(tmp_path), out=f"{digest_of('a')}\n")
+
+    assert replace(docker, with_buildx=True).build(tmp_path, NAME, 5, context_name="mine").image_id == digest_of("a")
+
+
 def test_a_build_without_an_id_is_a_failed_build(script, docker, tmp_path):
     """A build that worked, but named no image, built nothing that could be pushed."""
     argv = ("build", "--quiet", "--no-cache", "--force-rm", "--network", "none", "--tag", NAME, str(tmp_path))
@@ -370,9 +537,8 @@ def test_a_pull_without_a_digest_has_none(script, docker):
 
 def test_a_layer_that_was_here_is_never_counted_as_moved(script, docker):
     """An engine that says both of one layer moved nothing that proves anything."""
-    script.on(
-        "pull", NAME, out="0123456789ab: Already exists\n0123456789ab: Pull complete\nfedcba987654: Pull complete\n"
-    )
+    layers = "0123456789ab: Already exists\n0123456789ab: Pull complete\nfedcba987654: Pull complete\n"
+    script.on("pull", NAME, out=f"{layers}Status: Downloaded newer image for {NAME}\n")
 
     answer = docker.pull(NAME, 5)
 
@@ -579,3 +745,16 @@ def test_a_push_tells_its_layers_apart(script, docker):
     pushed = docker.push(NAME, 5)
 
     assert (pushed.digest, pushed.moved, pushed.mounted, pushed.already) == (digest_of(1), 1, 2, 1)
+
+
+def test_the_repositories_of_all_images_are_listed(script, docker):
+    """With what has no name, and podman's names with their registry."""
+    script.on(
+        *("images", "--all", "--no-trunc", "--format", "{{.ID}} {{.Repository}}"),
+        out=f"{digest_of('a')} quay.io/acme/canary\n{digest_of('a')} docker.io/library/alpine\n"
+        f"{digest_of('b')} <none>\nwarning: words\n",
+    )
+    assert docker.repositories(5.0) == {
+        digest_of("a"): {"quay.io/acme/canary", "alpine"},
+        digest_of("b"): {"<none>"},
+    }

@@ -4,8 +4,16 @@ import json
 
 import pytest
 
-from lib.command import CommandError, Completed
-from lib.docker.environment import SetupError, docker_environment, forget_logins, prepare_config, user_plugins
+from lib.command import CommandError, Completed, Ending
+from lib.docker.environment import (
+    SetupError,
+    docker_environment,
+    engine_of,
+    forget_logins,
+    prepare_config,
+    user_plugins,
+)
+from lib.ending import NotNow
 from tests.unit.support import HOST, PASSWORD, SubprocessRunner
 
 ALWAYS = {"DOCKER_BUILDKIT": "0", "DOCKER_CLI_HINTS": "false", "BUILDKIT_PROGRESS": "plain"}
@@ -131,8 +139,16 @@ def test_a_docker_that_can_t_be_started_is_told():
     def is_missing(command):
         raise CommandError("docker: not found")
 
-    with pytest.raises(SetupError, match="docker: not found"):
+    with pytest.raises(NotNow, match="docker: not found"):
         docker_environment({"DOCKER_CONTEXT": "far"}, "docker", is_missing)
+
+
+def test_a_docker_that_does_not_answer_may_do_so_later():
+    """A host that has just booted is slow."""
+    slow = Completed(-15, "", "", 10.0, Ending.DEADLINE)
+
+    with pytest.raises(NotNow, match="docker had not answered in time"):
+        docker_environment({"DOCKER_CONTEXT": "far"}, "docker", lambda _: slow)
 
 
 # The config folder.
@@ -147,6 +163,11 @@ def test_the_users_plugins_are_those_in_the_users_config_folder(tmp_path):
         user_plugins({"HOME": "/nowhere", "DOCKER_CONFIG": f"{tmp_path}/.docker"}) == tmp_path / ".docker/cli-plugins"
     )
     assert user_plugins({"HOME": "/nowhere"}) is None
+
+
+def test_a_home_that_cant_be_looked_into_has_no_plugins():
+    """As the home of root, whose environment setpriv and supervisord leave to whom they run."""
+    assert user_plugins({"HOME": "/" + "a" * 5000}) is None
 
 
 def test_a_config_without_logins_has_an_entry_all_the_same(tmp_path):
@@ -167,16 +188,6 @@ def test_a_config_is_written_anew_at_each_cycle(tmp_path):
     forget_logins(tmp_path)
     forget_logins(tmp_path)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_folder_without_a_config_has_no_logins(tmp_path):
-    """A `docker-config` folder that holds no config.json is one without logins."""
-    (tmp_path / "source").mkdir()
-
-    prepare_config(tmp_path, HOST, tmp_path / "source")
-
-    assert json.loads((tmp_path / "config.json").read_text()) == {"auths": {HOST: {}}}
-    assert list((tmp_path / "source").iterdir()) == []
 
 
 def test_what_buildx_notes_of_builds_is_forgotten_with_the_logins(tmp_path):
@@ -205,5 +216,17 @@ def test_a_config_that_is_none_is_told(tmp_path, content):
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "config.json").write_text(content)
 
-    with pytest.raises(ValueError, match=r"config\.json|Expecting"):
+    with pytest.raises(ValueError, match=r"/source/config\.json is (?:not JSON|no Docker configuration)$"):
         prepare_config(tmp_path, HOST, tmp_path / "source")
+
+
+def test_whoever_works_with_one_engine_is_known_by_that(tmp_path):
+    """A socket has several paths; and podman is no engine of docker's."""
+    (tmp_path / "docker.sock").touch()
+    (tmp_path / "link").symlink_to(tmp_path)
+    same = [{"DOCKER_HOST": f"unix://{path}/docker.sock"} for path in (tmp_path, tmp_path / "link")]
+    assert len({engine_of(env, "docker") for env in same}) == 1
+    default = [{}, {"DOCKER_HOST": ""}, {"DOCKER_HOST": "unix:///var/run/docker.sock"}]
+    assert len({engine_of(env, program) for env in default for program in ("docker", "/opt/docker")}) == 1
+    others = [*default[:1], *same[:1], {"DOCKER_HOST": "tcp://a:2376"}, {"DOCKER_HOST": "ssh://b"}]
+    assert len({engine_of(env, "docker") for env in others} | {engine_of({}, "/usr/bin/podman")}) == 5

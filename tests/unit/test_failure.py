@@ -6,11 +6,15 @@ of the engines, of Go and of the registries, with names of our own.
 
 # ruff: noqa: E501  the texts stand here as docker prints them, each on one line
 
+import errno
+import os
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.failure import ADVICE, Failure, Reason, Scope, Verdict, classify
+from lib.failure import Failure, Reason, Scope, Verdict, classify
 from lib.failure.words import CHARACTERS_MATCHED, LINES_SEARCHED, errors, plain
 
 NAME = "registry.example/lab/canary:latest"
@@ -29,7 +33,7 @@ SCOPES = {
     (Scope.REGISTRY, Verdict.DOWN): ("server_error rate_limited not_found quota rejected integrity stale unclassified"),
     (Scope.CREDENTIALS, Verdict.DOWN): "unauthorized denied",
     (Scope.NETWORK, Verdict.DOWN): "dns refused unreachable reset tls timeout proxy",
-    (Scope.HOST, Verdict.UNKNOWN): "daemon cli disk_full build warm in_use",
+    (Scope.HOST, Verdict.UNKNOWN): "daemon cli disk_full build warm in_use starved",
     (Scope.DEPENDENCY, Verdict.UNKNOWN): "base_image",
     (Scope.CONFIG, Verdict.UNKNOWN): "reference foreign credential_helper",
 }
@@ -43,13 +47,18 @@ def test_scope_and_verdict(blamed, reasons):
         assert Failure(Reason(reason), "why").scope is blamed[0]
 
 
-def test_every_reason_has_a_scope_and_advice():
-    """No reason leaves an operator alone."""
-    assert " ".join(SCOPES.values()).split() == [
-        str(reason) for scope in Scope for reason in Reason if reason.scope is scope
-    ]
-    assert list(ADVICE) == list(Reason)
-    assert all(advice.endswith(".") and "\n" not in advice for advice in ADVICE.values())
+@pytest.mark.parametrize("reason", Reason)
+def test_a_reason_has_words_and_advice(reason):
+    """No reason leaves an operator alone: what happened is half a sentence, and what to do is a whole one."""
+    assert re.fullmatch(r"[a-z].+ .+[^.]", reason.words)
+    assert re.fullmatch(r"[A-Z].+ .+[.]", reason.advice)
+
+
+@pytest.mark.parametrize("scope", Scope)
+def test_unclassified_can_be_anybodys_fault(scope):
+    """Words that nobody has met: who spoke is said beside the reason, and gives the verdict."""
+    failure = Failure(Reason.UNCLASSIFIED, "why", explicit_scope=scope)
+    assert (failure.scope, failure.scope.verdict) == (scope, scope.verdict)
 
 
 # --- the same error, as engines put it ---
@@ -113,13 +122,14 @@ BY_ENGINE = {
         *connection_failed("dial tcp 192.0.2.1:443: connect: no route to host"),
         *connection_failed("dial tcp [2001:db8::1]:443: connect: network is unreachable"),
         *connection_failed("dial tcp [2001:db8::1]:443: connect: cannot assign requested address"),
-        *connection_failed("dial tcp 192.0.2.1:443: connect: permission denied"),
     ),
     Reason.RESET: (
         *connection_failed("EOF"),
         *connection_failed("unexpected EOF"),
         *connection_failed("read tcp 192.0.2.9:4->192.0.2.1:443: read: connection reset by peer"),
         *connection_failed("write tcp 192.0.2.9:4->192.0.2.1:443: write: broken pipe"),
+        # An address is no status.
+        'Error: pinging container registry 192.0.2.1:5000: Get "http://192.0.2.1:5000/v2/": read: connection reset by peer',
         *connection_failed("http2: server sent GOAWAY and closed the connection; LastStreamID=1, ErrCode=NO_ERROR"),
         *connection_failed("http: server closed idle connection"),
     ),
@@ -192,7 +202,7 @@ BY_ENGINE = {
         "push access denied, repository does not exist or may require authorization: authorization failed: no basic auth credentials",
     ),
     Reason.DENIED: (
-        *answered("403 Forbidden"),
+        *(text for text in answered("403 Forbidden") if "<html>" not in text and "httpReadSeeker" not in text),
         *refused_with("denied", "requested access to the resource is denied"),
         *refused_with("unauthorized", "access to the requested resource is not authorized"),
         f"{FROM_DAEMON}denied",
@@ -205,7 +215,6 @@ BY_ENGINE = {
         f'failed commit on ref "layer-{DIGEST}": unexpected commit digest sha256:{"1f" * 32}, expected {DIGEST}: failed precondition',
         f'failed commit on ref "layer-{DIGEST}": "layer-{DIGEST}" failed size validation: 10 != 20: failed precondition',
         f"{FROM_DAEMON}image config verification failed for digest {DIGEST}",
-        "failed to register layer: archive/tar: invalid tar header",
         "digest invalid: provided digest did not match uploaded content",
     ),
     Reason.DAEMON: (
@@ -215,6 +224,9 @@ BY_ENGINE = {
         "error during connect: Get http://192.0.2.7:2375/v1.41/version: EOF",
         f"{FROM_DAEMON}client version 1.52 is too new. Maximum supported API version is 1.41",
         "failed to register layer: open /var/lib/docker/overlay2/x: read-only file system",
+        "failed to register layer: archive/tar: invalid tar header",
+        *connection_failed("dial tcp 192.0.2.1:443: connect: permission denied"),
+        *connection_failed("dial tcp 192.0.2.1:443: socket: too many open files"),
     ),
     Reason.DISK_FULL: (
         "failed to register layer: Error processing tar file(exit status 1): write /f: no space left on device",
@@ -256,18 +268,22 @@ BY_ENGINE = {
     Reason.UNCLASSIFIED: (f"{FROM_DAEMON}words that nobody has met",),
 }
 VERBS = {Reason.BUILD: "build", Reason.IN_USE: "rmi"}
-JUDGED_ELSEWHERE = {Reason.STALE, Reason.FOREIGN, Reason.WARM, Reason.BASE_IMAGE}
+#: What comes of comparing digests, labels and layers, or of which registry it was.
+JUDGED_ELSEWHERE = {Reason.STALE, Reason.FOREIGN, Reason.WARM, Reason.BASE_IMAGE, Reason.STARVED}
+
+
+def test_every_reason_is_tried():
+    """One that no table here has would be classified by chance."""
+    scoped = set(" ".join(SCOPES.values()).split())
+    assert not (lacking := set(Reason) - scoped), f"SCOPES lacks {lacking}"
+    tried = {*BY_ENGINE, *JUDGED_ELSEWHERE}
+    assert not (lacking := set(Reason) - tried), f"neither BY_ENGINE nor JUDGED_ELSEWHERE has {lacking}"
 
 
 @pytest.mark.parametrize(("reason", "text"), [(reason, text) for reason, texts in BY_ENGINE.items() for text in texts])
 def test_same_error_from_all_engines(reason, text):
     """Whichever engine, store or builder puts it, and however, an error has one reason."""
     assert reason_of(VERBS.get(reason, "push"), text) is reason
-
-
-def test_every_reason_that_words_have_is_tried():
-    """No reason is left out above, but those that come from comparing digests, labels and layers."""
-    assert set(BY_ENGINE) == set(Reason) - JUDGED_ELSEWHERE
 
 
 # --- where one word is not enough ---
@@ -296,11 +312,27 @@ TOLD_APART = [
     ("a manifest of a kind that nobody asked for", "pull", Reason.SERVER_ERROR,
      f"{FROM_DAEMON}mediaType in manifest should be 'application/vnd.docker.distribution.manifest.v2+json' not ''"),
     ("an error code that docker does not know", "pull", Reason.SERVER_ERROR, f"{FROM_DAEMON}unknown: what is this"),
+    ("a page for the CLI alone is a gate's before the socket", "pull", Reason.DAEMON, f"{FROM_DAEMON}<html><body><h1>403 Forbidden</h1>\nRequest forbidden by administrative rules.\n</body></html>"),
+    ("and so is a refusal that quotes nobody", "push", Reason.DAEMON, f"{FROM_DAEMON}access to this endpoint is not allowed"),
+    ("an authorization plugin is no registry", "push", Reason.DAEMON, f"{FROM_DAEMON}authorization denied by plugin opa: denied: no"),
+    ("a store that refuses is the registry's own trouble", "pull", Reason.SERVER_ERROR,
+     "error pulling image configuration: download failed after attempts=1: error parsing HTTP 403 response body: invalid character '<' looking for beginning of value: \"<?xml version=\\\"1.0\\\"?><Error><Code>AccessDenied</Code></Error>\""),
+    ("a layer's digest is verified before it is unpacked", "pull", Reason.DAEMON, "failed to register layer: Error processing tar file(exit status 1): unexpected EOF"),
+    ("words of others in the name of an image mean nothing", "pull", Reason.NOT_FOUND, f"{FROM_DAEMON}manifest for containerd/runc-squid:snapshot not found: manifest unknown: manifest unknown"),
+    ("a mirror that failed first is not the registry", "pull", Reason.RESET,
+     f'Error: initializing source docker://{NAME}: (Mirrors also failed: [mirror.example/x: StatusCode: 429, "denied"]): {NAME}: pinging container registry registry.example: Get "{URL}": EOF'),
     ("our image is gone from the host before the push", "push", Reason.DAEMON, f"An image does not exist locally with the tag: {NAME}"),
     ("what is missing locally is not missing in the registry", "inspect", Reason.DAEMON, f"{FROM_DAEMON}No such image: {NAME}"),
     ("a local command that hangs up speaks of the engine", "rmi", Reason.DAEMON, "unexpected EOF"),
     ("local commands never leave the host", "images", Reason.DAEMON, "denied"),
     ("docker was told to stop, and not by us", "pull", Reason.CLI, "context canceled"),
+    ("what is canceled in an engine that is going down is the engine's", "pull", Reason.DAEMON,
+     f"{FROM_DAEMON}error creating lease: grpc: the client connection is closing: context canceled"),
+    ("podman 6 does not work beside cgroup v1", "login", Reason.DAEMON, "Error: Cgroups v1 not supported"),
+    ("no builder is there, so that nothing was built", "build", Reason.CLI,
+     "ERROR: BuildKit is enabled but the buildx component is missing or broken.\n       Install the buildx component to build images with BuildKit:\n       https://docs.docker.com/go/buildx/"),
+    ("podman: the manifest is there, and what it names is lost", "pull", Reason.SERVER_ERROR,
+     "Error: parsing image configuration: Error fetching blob: invalid status code from registry 404 (Not Found)"),
     ("the last of several errors counts", "pull", Reason.SERVER_ERROR, "denied: no\nreceived unexpected HTTP status: 500 Internal Server Error"),
     ("words that nobody has met do not hide the error before them", "pull", Reason.TLS, f"{FROM_DAEMON}x509: certificate signed by unknown authority\nsorry"),
 ]  # fmt: skip
@@ -327,6 +359,7 @@ def test_no_ordinary_end(exit_code):
 def test_wrong_usage():
     """Exit code 125 is docker's word for wrong usage, also in a version that puts it in other words."""
     assert classify("pull", 125, "", "no such thing as --nosuch").reason is Reason.CLI
+    assert classify("pull", 125, "", "no such thing as --nosuch", None).reason is Reason.UNCLASSIFIED
 
 
 # --- not there ---
@@ -337,6 +370,7 @@ NOT_THERE = {
     f'{FROM_DAEMON}failed to resolve reference "{NAME}": {NAME}: not found': True,
     "name unknown: The repository with name 'canary' does not exist in the registry": True,
     f"{FROM_DAEMON}pull access denied for lab/canary, repository does not exist or may require 'docker login': denied: no": True,
+    f"{FROM_DAEMON}unauthorized: access to the requested resource is not authorized": True,
     'denied: Permission "x" denied on resource "y" (or it may not exist)': True,
     f"{FROM_DAEMON}denied: requested access to the resource is denied": False,
     "push access denied, repository does not exist or may require authorization: authorization failed: no basic auth credentials": False,
@@ -391,7 +425,20 @@ DETAILS = {
     f"  {ERROR}  ": ERROR,
     'Error response from daemon: Get "https://registry.example/v2/":\nGet "https://auth.example/token":\nhttp: server gave HTTP response':
         'Error response from daemon: Get "https://registry.example/v2/": Get "https://auth.example/token": http: server gave HTTP response',
-    "denied: <html>\n<head><title>403</title></head>\n</html>\n": "denied: <html> <head><title>403</title></head> </html>",
+    "denied: <html>\n<head><title>403</title></head>\n</html>\n": "denied: 403",
+    "unknown: <html>\r\n<head><title>413 Too Large</title></head>\r\n<body>\r\n<h1>413 Too Large</h1><hr>nginx</body>\r\n</html>\r": "unknown: 413 Too Large nginx",
+    'error parsing HTTP 413 response body: invalid character \'<\' looking for beginning of value: "<html>\\r\\n<h1>413 Too Large</h1>\\r\\n</html>"':
+        'error parsing HTTP 413 response body: invalid character \'<\' looking for beginning of value: " 413 Too Large "',
+    "Get https://<myhost>/v1/users/: EOF": "Get https://<myhost>/v1/users/: EOF",
+    f"{FROM_DAEMON}\n[DEPRECATION NOTICE] Docker Image Format v1 and Docker Image manifest version 2, schema 1 support is disabled by default and will be removed in an upcoming release.\nSuggest the author of {NAME} to upgrade the image.\nMore information at https://docs.docker.com/go/x":
+        f"{FROM_DAEMON}[DEPRECATION NOTICE] Docker Image Format v1 and Docker Image manifest version 2, schema 1 support is disabled by default and will be removed in an upcoming release. Suggest the author of {NAME} to upgrade the image. More information at https://docs.docker.com/go/x",
+    "[DEPRECATION NOTICE] Docker Image Format v1 and Docker Image manifest version 2, schema 1 support is disabled by default and will be removed in an upcoming\nrelease. Please contact admins of the registry.":
+        "[DEPRECATION NOTICE] Docker Image Format v1 and Docker Image manifest version 2, schema 1 support is disabled by default and will be removed in an upcoming release. Please contact admins of the registry.",
+    "[DEPRECATION NOTICE] registry v2 schema1 support will be removed in an upcoming release. Please contact admins NOW.\ntag invalid: the tag exists": "tag invalid: the tag exists",
+    f"unexpected status from PUT request to {URL}: 403 Forbidden\ndenied: no more room": f"unexpected status from PUT request to {URL}: 403 Forbidden denied: no more room",
+    f"{FROM_DAEMON}error from registry: no more room\nno more room": f"{FROM_DAEMON}error from registry: no more room",
+    "error during connect: command [ssh box] has exited with exit status 255: stderr=Host key verification failed.\nlost connection":
+        "error during connect: command [ssh box] has exited with exit status 255: stderr=Host key verification failed. lost connection",
     "ERRO[0000] x509: certificate signed by unknown authority": "ERRO[0000] x509: certificate signed by unknown authority",
     "": "docker pull failed with exit code 1 and said nothing of why",
     "5c110056cd4f: Retrying in 1 second\n": "docker pull failed with exit code 1 and said nothing of why",
@@ -429,11 +476,75 @@ def test_never_raises(verb, exit_code, stdout, stderr):
 
 
 @given(verb=ANY_VERB, stdout=ANY_TEXT, stderr=ANY_TEXT | KNOWN.map(lambda known: known[1]))
-def test_only_a_registrys_step_can_blame_it_for_words_that_nobody_has_met(verb, stdout, stderr):
-    """`unclassified` says down, which only steps that talk to the registry may; local ones never blame it at all."""
+def test_only_a_command_that_talks_to_the_registry_can_blame_it(verb, stdout, stderr):
+    """A build never does: it talks to others at most. Nor does any command that never leaves this host."""
     failure = classify(verb, 1, stdout, stderr)
+    assert failure.scope.verdict is Verdict.UNKNOWN or verb in ("login", "pull", "push")
     assert failure.reason is not Reason.UNCLASSIFIED or verb in ("login", "pull", "push")
-    assert failure.scope.verdict is Verdict.UNKNOWN or verb in ("login", "pull", "push", "build")
+
+
+# --- who spoke ---
+
+CODES = st.sampled_from(
+    """denied | unauthorized | unknown | unsupported | toomanyrequests | unavailable | manifest unknown
+    | name unknown | manifest invalid | tag invalid | name invalid | digest invalid | blob unknown | blob upload invalid""".replace(
+        "\n    ", " "
+    ).split(" | ")
+)
+BEFORE_A_CODE = st.sampled_from((
+    "", FROM_DAEMON, f'{FROM_DAEMON}Get "{URL}": ', "errors:\n", f"{FROM_DAEMON}manifest for {NAME} not found: ",
+    f"Error: reading manifest latest in {NAME}: ", "error pulling image configuration: ",
+))  # fmt: skip
+LOCAL_WORDS = st.sampled_from(
+    [text for reason in (Reason.DAEMON, Reason.CLI, Reason.DISK_FULL) for text in BY_ENGINE[reason]]
+)
+ON_ONE_LINE = st.text(st.characters(exclude_categories=["Cc", "Zl", "Zp", "Cs"]), max_size=200)
+
+
+@given(
+    verb=st.sampled_from(["login", "pull", "push"]),
+    before=BEFORE_A_CODE,
+    code=CODES,
+    message=(ON_ONE_LINE | LOCAL_WORDS).map(lambda text: " ".join(text.split())),
+)
+def test_what_follows_an_error_code_is_the_registrys(verb, before, code, message):
+    """Whatever a registry says behind a code of its API, this host and the set-up are not to blame."""
+    failure = classify(verb, 1, "", f"{before}{code}: {message}")
+    assert failure.scope not in (Scope.HOST, Scope.CONFIG, Scope.DEPENDENCY)
+
+
+@given(
+    verb=st.sampled_from(["login", "pull", "push"]),
+    before=st.sampled_from(["", FROM_DAEMON, "failed to register layer: ", "error pulling image configuration: "]),
+    doing=st.sampled_from(["open", "write", "mkdir", "unlinkat", "lchown", "rename", "stat", "read", "fsync"]),
+    path=st.from_regex(r"/[a-zA-Z0-9][a-zA-Z0-9_.-]{0,20}(/[a-zA-Z0-9_.-]{1,20}){0,5}", fullmatch=True),
+    errno=st.sampled_from(sorted(errno.errorcode)).map(os.strerror).map(str.lower),
+)
+def test_an_errno_of_a_local_path_is_this_hosts(verb, before, doing, path, errno):
+    """No path of this host, and nothing that its kernel says of it, is any registry's fault, network's or login's."""
+    if path.startswith("/v2/"):
+        return  # that of a registry's API
+    failure = classify(verb, 1, "", f"{before}{doing} {path}: {errno}")
+    assert failure.scope is Scope.HOST
+
+
+def test_unknown_words_are_the_registrys_only_with_a_trace_of_somebody_outside():
+    """A status, a code, a URL or an address: without one, nothing is known of any registry."""
+    for trace in (
+        f'Get "{URL}": ',
+        "dial tcp 192.0.2.1:443: ",
+        "received unexpected HTTP status: 299 ",
+        "Error: in registry registry.example: docker://x ",
+    ):
+        assert classify("push", 1, "", f"{FROM_DAEMON}{trace}strange words").scope.verdict is Verdict.DOWN
+    assert classify("push", 1, "0123456789ab: Retrying in 1 second\n", "strange words").scope.verdict is Verdict.DOWN
+    for text in ("strange words", f"{FROM_DAEMON}strange words", "strange words: see https://docs.docker.com/go/x", ""):
+        failure = classify("push", 1, "", text)
+        assert (failure.reason, failure.scope, failure.scope.verdict) == (
+            Reason.UNCLASSIFIED,
+            Scope.HOST,
+            Verdict.UNKNOWN,
+        )
 
 
 @given(

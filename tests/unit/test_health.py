@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-import threading
 from types import SimpleNamespace
 
 import pytest
-from examples import HandClock, a_target, eventually
 
 from lib.command import Stopped
-from lib.failure import Reason
+from lib.failure import Failure, Reason
 from lib.health import ASK_EVERY_SECONDS, Health
+from lib.progress import Progress
 from lib.result import Outcome, Step, StepName
-from lib.schedule import WorkerState
+from lib.watch.worker import WorkerState
+from tests.unit.examples import HandClock, a_target, eventually
 
 NO_DAEMON = "daemon: Cannot connect to the Docker daemon"
 
@@ -35,8 +35,9 @@ def health(world):
     return Health(ask, lambda: world.workers, world.clock.monotonic)
 
 
-def worker(target, alive=True, cycle_started=None, fault=None, wakes=None):
-    return WorkerState(target, alive, cycle_started, fault, wakes)
+def worker(target, alive=True, turn_started=None, fault=None, wakes=None, progress=None):
+    watched = SimpleNamespace(target=target, progress=progress or Progress())
+    return WorkerState(watched, alive, turn_started, fault, wakes)
 
 
 def ok(step):
@@ -88,7 +89,7 @@ def test_a_step_that_succeeded_spares_the_question(health, world):
     [
         ok(StepName.LOGIN),  # newer clients log in without the daemon
         Step(StepName.PULL, Outcome.SKIPPED, 0.1),
-        Step(StepName.PULL, Outcome.FAILED, 0.1, Reason.DAEMON, Reason.DAEMON.scope, "gone"),
+        Step(StepName.PULL, Outcome.FAILED, 0.1, Failure(Reason.DAEMON, "gone")),
     ],
 )
 def test_other_steps_prove_no_daemon(health, step):
@@ -147,7 +148,7 @@ def asked(health):
 def test_workers_that_wait_or_run_within_their_deadlines_are_well(asked, world):
     world.workers = [
         worker(a_target("a")),
-        worker(a_target("b", cycle_timeout=5.0), cycle_started=world.clock.now - 60),
+        worker(a_target("b", cycle_timeout=5.0), turn_started=world.clock.now - 60),
     ]
     assert asked.faults == ()
 
@@ -163,40 +164,37 @@ def test_a_cycle_that_broke_off_is_a_fault(asked, world):
 
 
 def test_a_worker_past_its_deadlines_is_stuck_until_a_step_is_seen(asked, world):
-    target = a_target(cycle_timeout=100.0)
-    world.workers = [worker(target, cycle_started=world.clock.now)]
+    progress = Progress(world.clock.monotonic)
+    world.workers = [worker(a_target(cycle_timeout=100.0), turn_started=world.clock.now, progress=progress)]
     world.clock.advance(161.0)
     asked.ask()
     assert asked.faults == ("worker of quay: stuck, no sign of it for 161 s",)
-    asked.step_started(target, StepName.RMI)
+    progress.step_started(StepName.RMI)
     assert asked.faults == ()
     world.clock.advance(161.0)
-    asked.step_finished(target, ok(StepName.RMI))
+    asked.ask()
+    progress.step_finished(ok(StepName.RMI))
     assert asked.faults == ()
 
 
 def test_steps_of_an_earlier_cycle_are_no_sign_of_this_one(asked, world):
-    target = a_target(cycle_timeout=100.0)
-    asked.step_started(target, StepName.PULL)
+    progress = Progress(world.clock.monotonic)
+    progress.step_started(StepName.PULL)
     world.clock.advance(1000.0)
     asked.ask()
-    world.workers = [worker(target, cycle_started=world.clock.now)]
+    world.workers = [worker(a_target(cycle_timeout=100.0), turn_started=world.clock.now, progress=progress)]
     assert asked.faults == ()
 
 
-def test_it_may_be_asked_by_many_while_it_changes(asked, world):
-    world.workers = [worker(a_target(f"t{number}"), cycle_started=world.clock.now) for number in range(100)]
-
-    def observe():
-        for state in world.workers:
-            asked.step_started(state.target, StepName.PULL)
-
-    observers = [threading.Thread(target=observe) for _ in range(4)]
-    for thread in observers:
-        thread.start()
-    assert all(asked.faults == () for _ in range(20))
-    for thread in observers:
-        thread.join(10)
+def test_what_a_turn_does_after_its_cycle_counts_from_that_cycles_end(asked, world):
+    progress = Progress(world.clock.monotonic)
+    world.workers = [worker(a_target(cycle_timeout=100.0), turn_started=world.clock.now, progress=progress)]
+    progress.cycle_started()
+    world.clock.advance(100.0)
+    progress.cycle_finished()
+    world.clock.advance(160.0)
+    asked.ask()
+    assert asked.faults == ()
 
 
 def test_a_question_that_was_broken_off_because_the_monitor_stops_says_nothing(asked, world, caplog):
@@ -233,8 +231,8 @@ def test_workers_that_wait_are_not_stuck_before_they_are_long_overdue(asked, wor
 def test_workers_that_are_dead_or_past_their_deadlines_are_stuck(asked, world):
     world.workers = [
         worker(a_target("a"), alive=False),
-        worker(a_target("b", cycle_timeout=100.0), cycle_started=world.clock.now - 161),
-        worker(a_target("c", cycle_timeout=100.0), cycle_started=world.clock.now - 160),
+        worker(a_target("b", cycle_timeout=100.0), turn_started=world.clock.now - 161),
+        worker(a_target("c", cycle_timeout=100.0), turn_started=world.clock.now - 160),
     ]
     assert asked.stuck == ("worker of a: its thread has died", "worker of b: stuck, no sign of it for 161 s")
     assert asked.faults == asked.stuck

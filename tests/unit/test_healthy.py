@@ -6,10 +6,10 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
-from served import a_certificate, served
 
 from lib.options import parse_options
 from lib.web.config import WebConfig, read_web_config
+from tests.unit.served import a_certificate, served
 
 USERS = f"basic_auth_users: {{alice: $2y$04${'a' * 53}}}\n"
 TLS = "tls_server_config: {cert_file: server.crt, key_file: server.key}\n"

@@ -1,35 +1,13 @@
-"""An instance has a private folder, knows the dead by their locks, and buries them and nobody else."""
+"""An instance has a private folder, and leaves nothing in it but notes of what the next one is to do."""
 
 import os
+import shutil
 import stat
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from lib.instance import Instance
-
-#: Makes an instance, says its name, and waits to be killed.
-OTHER = """
-import sys, pathlib
-from lib.instance import Instance
-instance = Instance(pathlib.Path(sys.argv[1]))
-print(instance.name, flush=True)
-sys.stdin.read()
-"""
-
-
-@pytest.fixture
-def other(tmp_path):
-    """Another monitor's process on the same host, alive."""
-    root = Path(__file__).parents[2]
-    argv = [sys.executable, "-c", OTHER, str(tmp_path)]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root) as process:
-        process.instance = process.stdout.readline().strip()
-        yield process
-        process.kill()
 
 
 def test_each_instance_is_another(tmp_path):
@@ -64,21 +42,57 @@ def test_closing_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_living_instance_is_left_alone(tmp_path, other):
-    """The folder of a process that lives stays, and its name is not among the dead."""
-    assert Instance(tmp_path).dead == frozenset()
-    assert (tmp_path / f"registry-monitor-{other.instance}").is_dir()
+NOTE = f"image-{'a' * 64}"
 
 
-def test_an_instance_that_was_killed_is_dead_and_buried(tmp_path, other):
-    """After a `kill -9` the next start knows the name, for the images, and removes the folder."""
-    other.kill()
-    other.wait()
-
+@pytest.mark.parametrize(
+    ("note", "all_is_gone", "left"),
+    [(None, True, set()), (None, False, {"engine"}), (NOTE, True, {"engine", "image"})],
+)
+def test_what_is_still_to_be_done_outlives_it_and_no_login_does(tmp_path, note, all_is_gone, left):
+    """The next one knows its name, and what docker did not remove."""
     instance = Instance(tmp_path)
+    (instance.new_folder("config") / "config.json").write_text("secret")
+    if note:
+        instance.note(note)
+    instance.close(all_is_gone=all_is_gone)
+    assert {path.name.partition("-")[0] for path in tmp_path.rglob("*") if path.is_file()} == left
+    neighbours = Instance(tmp_path).neighbours
+    assert set(neighbours.look()) == ({instance.name} if left else set())
+    assert list(neighbours.left) == [note] * bool(note)
 
-    assert instance.dead == {other.instance}
-    assert list(tmp_path.iterdir()) == [instance.folder]
+
+def test_a_note_that_was_seen_to_is_none(tmp_path):
+    instance = Instance(tmp_path)
+    instance.note(NOTE)
+    instance.done(NOTE)
+    instance.done(NOTE)
+    instance.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_note_that_nothing_can_be_written_to_is_left_out(tmp_path):
+    instance = Instance(tmp_path)
+    shutil.rmtree(instance.folder)
+    instance.note(NOTE)
+    instance.done(NOTE)
+    instance.close(all_is_gone=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_payloads_of_the_dead_make_room_for_it(tmp_path, monkeypatch):
+    """They may be what fills the disk."""
+    dead = tmp_path / f"registry-monitor-{'d' * 32}" / "target-1" / "context"
+    dead.mkdir(parents=True)
+    (dead / "payload-0").write_text("large")
+    mkdir = Path.mkdir
+
+    def made(path, *arguments, **options):
+        assert not (dead / "payload-0").exists(), "No space left on device"
+        mkdir(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "mkdir", made)
+    Instance(tmp_path).close()
 
 
 def test_its_children_do_not_keep_it_alive(tmp_path):
@@ -86,71 +100,6 @@ def test_its_children_do_not_keep_it_alive(tmp_path):
     instance = Instance(tmp_path)
 
     assert not os.get_inheritable(instance._lock)
-
-
-@pytest.mark.parametrize("name", ["registry-monitor-1.0", "registry-monitor-backup", "registry-monitor-"])
-def test_a_folder_that_no_instance_made_is_left_alone(tmp_path, name):
-    """Somebody's own folder that begins like an instance's is neither removed nor taken for a dead instance."""
-    (tmp_path / name).mkdir()
-    (tmp_path / name / "precious").write_text("mine")
-
-    assert Instance(tmp_path).dead == frozenset()
-    assert (tmp_path / name / "precious").read_text() == "mine"
-
-
-def test_what_is_no_folder_or_a_link_is_left_alone(tmp_path):
-    """Neither a file nor a link with an instance's name is followed or removed."""
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / "precious").write_text("mine")
-    link = tmp_path / f"registry-monitor-{'a' * 32}"
-    link.symlink_to(tmp_path / "elsewhere")
-    file = tmp_path / f"registry-monitor-{'b' * 32}"
-    file.write_text("mine")
-
-    assert Instance(tmp_path).dead == frozenset()
-    assert (tmp_path / "elsewhere" / "precious").read_text() == "mine"
-    assert link.is_symlink()
-    assert file.read_text() == "mine"
-
-
-def test_another_users_folder_is_left_alone(tmp_path, monkeypatch):
-    """On a shared folder for temporary files, another user's instance is that user's to bury."""
-    stranger = tmp_path / f"registry-monitor-{'a' * 32}"
-    stranger.mkdir()
-    monkeypatch.setattr("lib.instance.os.geteuid", lambda: stranger.stat().st_uid + 1)
-
-    assert Instance(tmp_path).dead == frozenset()
-    assert stranger.is_dir()
-
-
-def test_an_instance_that_died_before_it_had_its_lock_leaves_nothing(tmp_path):
-    """What a process that was killed at its very start left is removed by the next start a minute later."""
-    unborn = tmp_path / f".registry-monitor-{'a' * 32}"
-    unborn.mkdir()
-    a_minute_ago = time.time() - 61
-    os.utime(unborn, (a_minute_ago, a_minute_ago))
-
-    instance = Instance(tmp_path)
-
-    assert list(tmp_path.iterdir()) == [instance.folder]
-
-
-def test_an_instance_that_is_about_to_take_its_lock_is_left_alone(tmp_path):
-    """A process that starts at the same time has made its folder, and not locked it yet: it is not dead."""
-    unborn = tmp_path / f".registry-monitor-{'a' * 32}"
-    unborn.mkdir()
-
-    assert Instance(tmp_path).dead == frozenset()
-    assert unborn.is_dir()
-
-
-def test_an_instance_that_had_its_lock_is_dead_at_once(tmp_path):
-    """A folder that took its known name was locked: where it is not any more, its process has ended, however young."""
-    killed = tmp_path / f"registry-monitor-{'a' * 32}"
-    killed.mkdir()
-
-    assert Instance(tmp_path).dead == {"a" * 32}
-    assert not killed.exists()
 
 
 def test_a_folder_that_takes_none_is_told(tmp_path):
@@ -164,3 +113,83 @@ def test_folders_stand_where_temporary_files_do(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
     assert Instance().folder.parent == tmp_path
+
+
+# What a cleaner of temporary files removes.
+
+
+def descriptors():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def is_private(folder):
+    return stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_what_is_there_is_left_as_it_is(tmp_path, caplog):
+    instance = Instance(tmp_path)
+    folder = instance.new_folder("config")
+    (folder / "config.json").write_text("{}")
+    instance.restore(folder)
+    assert (folder / "config.json").read_text() == "{}"
+    assert caplog.records == []
+
+
+def test_a_folder_that_was_removed_is_made_again_and_that_is_logged_once(tmp_path, caplog):
+    instance = Instance(tmp_path)
+    folders = [instance.new_folder("config") for _ in range(3)]
+    for _ in range(2):
+        shutil.rmtree(instance.folder)
+        for folder in (*folders, *folders):
+            instance.restore(folder)
+        assert all(is_private(folder) for folder in (instance.folder, *folders))
+    assert [(record.levelname, record.folder) for record in caplog.records] == [("WARNING", str(folders[0]))] * 2
+    assert caplog.records[0].advice == f"exclude registry-monitor-* from what cleans {tmp_path}"
+    instance.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_of_its_folders_that_was_removed_alone_is_logged_too(tmp_path, caplog):
+    instance = Instance(tmp_path)
+    folders = [instance.new_folder("config") for _ in range(2)]
+    folders[1].rmdir()
+    for folder in (*folders, *folders):
+        instance.restore(folder)
+    assert [record.folder for record in caplog.records] == [str(folders[1])]
+
+
+@pytest.mark.parametrize("made_by_docker", [False, True])
+def test_an_instance_whose_folder_was_made_again_is_alive_to_others(tmp_path, made_by_docker):
+    """Docker itself makes the folder that it is told to write to: nobody has locked that one."""
+    instance = Instance(tmp_path)
+    folder = instance.new_folder("config")
+    shutil.rmtree(instance.folder)
+    if made_by_docker:
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text("{}")
+        instance.folder.chmod(0o755)
+    instance.restore(folder)
+    assert is_private(instance.folder)
+    assert (folder / "config.json").exists() == made_by_docker
+    assert Instance(tmp_path).neighbours.look() == {}
+    assert folder.is_dir()
+
+
+@pytest.mark.parametrize("obstacle", [Path.touch, lambda path: path.symlink_to("/"), lambda path: path.parent.rmdir()])
+def test_what_cant_be_made_again_is_an_error_until_it_can(tmp_path, obstacle):
+    """A file, somebody's link, or nowhere to make it in; no descriptor is left of any try."""
+    parent = tmp_path / "tmp"
+    parent.mkdir()
+    instance = Instance(parent)
+    folder = instance.new_folder("config")
+    shutil.rmtree(instance.folder)
+    obstacle(instance.folder)
+    before = descriptors()
+    for _ in range(3):
+        with pytest.raises(OSError, match=r"exists|Not a directory|No such file"):
+            instance.restore(folder)
+    assert descriptors() == before
+    parent.mkdir(exist_ok=True)
+    instance.folder.unlink(missing_ok=True)
+    instance.restore(folder)
+    assert is_private(folder)

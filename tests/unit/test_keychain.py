@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 
 import pytest
 
 from lib.command import CommandError, Completed, Ending
-from lib.docker.keychain import why_no_login
+from lib.docker.keychain import HelperAnswer, ask_helper, plain_login, stored_logins
 
 HOST = "registry.example:5000"
 STORE = {"credsStore": "lab"}
+NO_LOGIN = "the credential helper docker-credential-lab gives no login: "
 LOCKED = Completed(1, "the keychain is locked\n", "", 0.1)
 
 
@@ -34,7 +36,7 @@ def ask(tmp_path):
 
     def ask(helper, shape, host=HOST):
         (tmp_path / "config.json").write_text(shape if isinstance(shape, str) else json.dumps(shape))
-        return why_no_login(helper, {"PATH": "/bin"}, tmp_path, host)
+        return ask_helper(helper, {"PATH": "/bin"}, tmp_path, host)
 
     return ask
 
@@ -60,12 +62,11 @@ def test_the_helper_is_asked_as_docker_asks(ask, tmp_path, shape, host, program,
 @pytest.mark.parametrize(
     ("outcome", "why"),
     [
-        (LOCKED, "the credential helper docker-credential-lab gives no login: the keychain is locked"),
-        (
-            Completed(1, "", "no key\n", 0.1),
-            "the credential helper docker-credential-lab gives no login: no key",
-        ),
-        (Completed(3, "", "", 0.1), "the credential helper docker-credential-lab gives no login: exit code 3"),
+        (LOCKED, f"{NO_LOGIN}exit code 1, out: `<secret> keychain is locked`"),
+        (Completed(1, '{"Username":"u","Secret":"hunter2"}', "", 0.1), f"{NO_LOGIN}exit code 1, out: `<secret>`"),
+        (Completed(1, "hunter2\n", "no key: hunter2", 0.1), f"{NO_LOGIN}no key: <secret>, out: `<secret>`"),
+        (Completed(1, "", "no key\n", 0.1), f"{NO_LOGIN}no key"),
+        (Completed(3, "", "", 0.1), f"{NO_LOGIN}exit code 3"),
         (
             CommandError("docker-credential-lab: not found"),
             "the credential helper can't be run: docker-credential-lab: not found",
@@ -73,13 +74,13 @@ def test_the_helper_is_asked_as_docker_asks(ask, tmp_path, shape, host, program,
     ],
 )
 def test_a_helper_that_fails_is_told_with_its_words(ask, outcome, why):
-    """What it says, or else what it exits with, or why it can't be run."""
-    assert ask(Helper(outcome), STORE) == why
+    """On standard error, or else what it exits with, or why it can't be run; on standard output can be a login."""
+    assert ask(Helper(outcome), STORE).why_none == why
 
 
 def test_a_helper_that_passes_its_deadline_gives_no_login(ask):
     """Though it may have exited well when it was ended."""
-    assert ask(Helper(Completed(0, "", "", 5.0, Ending.DEADLINE)), STORE) is not None
+    assert ask(Helper(Completed(0, "", "", 5.0, Ending.DEADLINE)), STORE).why_none is not None
 
 
 @pytest.mark.parametrize(
@@ -91,7 +92,7 @@ def test_a_helper_that_passes_its_deadline_gives_no_login(ask):
 )
 def test_a_helper_that_works_is_not_to_blame(ask, outcome):
     """Be it that it gives a login, or that it has none for this registry."""
-    assert ask(Helper(outcome), STORE) is None
+    assert ask(Helper(outcome), STORE).why_none is None
 
 
 @pytest.mark.parametrize(
@@ -101,10 +102,72 @@ def test_without_a_helper_nothing_is_run(ask, shape):
     """Stored logins need none."""
     helper = Helper(LOCKED)
 
-    assert ask(helper, shape) is None
+    assert ask(helper, shape) == HelperAnswer()
     assert helper.ran == []
 
 
 def test_without_a_configuration_nothing_is_run(tmp_path):
     """Its folder may be empty."""
-    assert why_no_login(Helper(LOCKED), {}, tmp_path, HOST) is None
+    assert ask_helper(Helper(LOCKED), {}, tmp_path, HOST) == HelperAnswer()
+
+
+def test_what_a_helper_gives_is_a_secret(ask):
+    """What it prints as a login, and whatever else it prints; the registry's name apart."""
+    login = ask(Helper(Completed(0, f'{{"ServerURL":"{HOST}","Username":"u1","Secret":"hunter2"}}', "", 0.1)), STORE)
+    words = ask(Helper(Completed(1, "hunter2 \n\n[]x\n", "", 0.1)), STORE)
+
+    assert [secret.reveal() for secret in login.secrets] == ["u1", "hunter2"]
+    assert [secret.reveal() for secret in words.secrets] == ["hunter2", "[]x"]
+
+
+def test_the_logins_of_a_configuration_are_secrets(tmp_path):
+    """Those of all hosts, in every way in which docker keeps one."""
+    auths = {
+        "a.example": {"auth": b64encode(b"u:pass:1").decode()},
+        "b.example": {"auth": "no base64", "identitytoken": "i2", "registrytoken": "r3", "username": "u"},
+        "c.example": {"username": "u", "password": "p4", "auth": ""},
+        "d.example": {},
+        "e.example": None,
+        "f.example": {"auth": 5},
+    }
+    (tmp_path / "config.json").write_text(json.dumps({"auths": auths}))
+
+    found = [secret.reveal() for secret in stored_logins(tmp_path)]
+
+    assert found == [auths["a.example"]["auth"], "pass:1", "no base64", "i2", "r3", "p4"]
+
+
+@pytest.mark.parametrize("shape", [None, "{", "[]", "{}", '{"auths": null}', '{"auths": []}', '"x"'])
+def test_a_configuration_that_has_no_logins_has_no_secrets(tmp_path, shape):
+    """Be it that it is missing, or not what it should be."""
+    if shape is not None:
+        (tmp_path / "config.json").write_text(shape)
+
+    assert list(stored_logins(tmp_path)) == []
+
+
+AUTH = b64encode(b"user:pass:word").decode()
+
+
+@pytest.mark.parametrize(
+    ("shape", "host", "login"),
+    [
+        ({"auths": {HOST: {"auth": AUTH}}}, HOST, ("user", "pass:word")),
+        ({"auths": {"https://index.docker.io/v1/": {"auth": AUTH}}}, "docker.io", ("user", "pass:word")),
+        ({"auths": {"other.example": {"auth": AUTH}}}, HOST, None),
+        ({"auths": {HOST: {}}, "credsStore": "lab"}, HOST, None),
+        ({"auths": {HOST: {"auth": AUTH, "identitytoken": "t"}}}, HOST, None),
+        ({"auths": {HOST: {"auth": b64encode(b"user").decode()}}}, HOST, None),
+        ({"auths": {HOST: {"auth": "no base64"}}}, HOST, None),
+        ({"auths": []}, HOST, None),
+        ([], HOST, None),
+    ],
+)
+def test_a_login_in_plain_text_is_found_and_no_other_is(tmp_path, shape, host, login):
+    (tmp_path / "config.json").write_text(json.dumps(shape))
+    found = plain_login(tmp_path, host)
+    assert login == (found and (found.username, found.password.reveal()))
+
+
+def test_without_a_docker_configuration_there_is_no_login(tmp_path):
+    assert plain_login(tmp_path, HOST) is None

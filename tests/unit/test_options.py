@@ -12,13 +12,16 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lib.options import OptionsError, describe, parse_options
-from lib.options.table import BY_NAME, OPTIONS, PER_TARGET, environment_name
+from lib.options import OptionsError, changed, describe, parse_options
+from lib.options.table import BY_NAME, OPTIONS, TARGET_OPTIONS, environment_name
 from lib.options.values import LogLevel
-from lib.secret import Secret
-from lib.target import Builder, Credentials, Target
+from lib.secret import PasswordFile, Secret
+from lib.target import Anonymous, Builder, Credentials, Target
 
 PLANTED = "hunter2-Zq9"
+NO_VARIABLE = (
+    "names a variable, and nothing is put in for that: set REGISTRY_MONITOR_PASSWORD, or give a `password-file`"
+)
 REPOSITORY = "-repository=quay.io/acme/canary"
 
 
@@ -60,7 +63,7 @@ ORIGINAL = {
 
 def as_original(options):
     (target,) = options.targets
-    assert (options.listen_host, options.listen_port, options.loglevel) == ("", 8000, LogLevel.INFO)
+    assert (options.listen, options.loglevel) == (("", 8000), LogLevel.INFO)
     assert (target.name, str(target.reference)) == ("quay.io/me/repo", "quay.io/me/repo:latest")
     assert target.credentials == Credentials("me+robot", Secret("token"))
     assert (target.base_layer_id, target.run_every, target.public_base) == ("4f83eba78c", 120, False)
@@ -135,7 +138,7 @@ def test_defaults_are_the_contracts():
 def test_listen(text, host, port):
     options = parse_options([REPOSITORY, f"-listen={text}"], {})
 
-    assert (options.listen_host, options.listen_port) == (host, port)
+    assert options.listen == (host, port)
 
 
 @pytest.mark.parametrize("text", ["8000", ":65536", ":", "::1:80", "host:80/x", "[::1]", ":80\n", ":\uff18\uff10"])
@@ -184,9 +187,10 @@ def test_an_empty_value_counts_as_none():
 
 def test_alternatives_are_chosen_by_the_source_with_precedence(file, tmp_path):
     (tmp_path / "password").write_text("from a file\n")
+    (tmp_path / "config.json").write_text("{}")
     config = file(f"repository: a.b/c\nusername: u\npassword-file: {tmp_path}/password\nbase-image: alpine")
 
-    assert target_of(f"-config={config}").credentials == Credentials("u", tmp_path / "password")
+    assert target_of(f"-config={config}").credentials == Credentials("u", PasswordFile(tmp_path / "password"))
     by_flag = target_of(f"-config={config}", "-password=p", "-base-layer-id=4f83eba78c")
     assert by_flag.credentials == Credentials("u", Secret("p"))
     assert (by_flag.base_image, by_flag.base_layer_id) == (None, "4f83eba78c")
@@ -207,7 +211,8 @@ def test_a_password_file_can_be_systemds(tmp_path, written):
 
     target = target_of(*argv, env={"CREDENTIALS_DIRECTORY": str(tmp_path), "HOME": "/x"})
 
-    assert target.credentials == Credentials("u", tmp_path / "quay")
+    assert target.credentials == Credentials("u", PasswordFile(tmp_path / "quay", written))
+    assert str(target.credentials.password) == written
     assert target.credentials.read_password() == Secret("p")
 
 
@@ -246,11 +251,17 @@ def test_a_namespace_that_can_begin_no_name_is_refused(namespace):
         (["-usern=x"], ["unknown option `-usern`: did you mean `-username`?"]),
         (["-xyzzy"], ["unknown option `-xyzzy`"]),
         (["-p" + PLANTED], ["argument 2: unknown option"]),
-        ([PLANTED], ["argument 2: is neither an option nor the value of one"]),
-        (["-once", PLANTED], ["argument 3: is neither an option nor the value of one"]),
-        (["-"], ["argument 2: is neither an option nor the value of one"]),
-        (["---tag=x"], ["argument 2: is neither an option nor the value of one"]),
-        (["--", "-tag=x"], ["argument 2: is neither an option nor the value of one"]),
+        ([PLANTED], ["argument 2: is neither an option nor the value of one; -help shows all options"]),
+        (["-once", PLANTED], ["argument 3: is neither an option nor the value of one; -help shows all options"]),
+        (["-"], ["argument 2: is neither an option nor the value of one; -help shows all options"]),
+        (["---tag=x"], ["argument 2: is neither an option nor the value of one; -help shows all options"]),
+        (["--", "-tag=x"], ["argument 2: is neither an option nor the value of one; -help shows all options"]),
+        (["help"], ["unexpected argument 'help': did you mean -help?"]),
+        (["nowhere.yml"], ["argument 2: is neither an option nor the value of one; -help shows all options"]),
+        (["-interval=1m"], ["unknown option `-interval`: did you mean `-run-test-every`?"]),
+        (["-repo=" + PLANTED], ["unknown option `-repo`: did you mean `-repository`?"]),
+        (["-username=u", "-password=${QUAY_PASSWORD}"], [f"-password: {NO_VARIABLE}"]),
+        (["-username=u", "-password=$QUAY"], [f"-password: {NO_VARIABLE}"]),
         (["-tag"], ["-tag: needs a value, as in `-tag=TAG`"]),
         (["-tag", "-password=" + PLANTED, "-username=u"], ["-tag: needs a value, as in `-tag=TAG`"]),
         (["-tag=--"], ["-tag: can't be --"]),
@@ -301,7 +312,7 @@ def test_bytes_that_are_no_text_are_refused():
     lone = b"\xff".decode(errors="surrogateescape")
 
     assert faults_of(REPOSITORY, "-username=u", f"-password={PLANTED}{lone}", f"-docker={lone}") == [
-        "-password: has a line end, a NUL or bytes that are no UTF-8, which no password can have",
+        "-password: has a NUL or bytes that are no UTF-8, which no password can have",
         r"-docker: '\udcff' has a line end or another character that doesn't print",
     ]
 
@@ -327,6 +338,7 @@ def test_flags_and_variables_go_before_a_targets_own_keys_but_for_its_login(file
 
 
 def test_a_targets_own_login_takes_nothing_from_elsewhere(file, tmp_path):
+    (tmp_path / "config.json").write_text("{}")
     top = f"docker-config: {tmp_path}\n"
 
     quay, hub = parse_options([f"-config={file(top + TWO)}"], {}).targets
@@ -353,30 +365,34 @@ def test_a_fault_of_one_source_is_told_once_however_many_targets_meet_it(file):
     ]
 
 
+def test_what_strangers_try_is_refused_where_it_contradicts_itself_or_its_tag_gets_too_long():
+    assert (
+        target_of(REPOSITORY, "-anonymous=refused", f"-tag={'t' * 119}").stranger_reference.tag
+        == "t" * 119 + "-stranger"
+    )
+    assert faults_of(REPOSITORY, "-anonymous=refused", f"-tag={'t' * 120}") == [
+        "-tag: is too long for a push to TAG-stranger (anonymous): 119 characters at most"
+    ]
+    assert target_of(REPOSITORY, "-anonymous=pull", f"-tag={'t' * 128}").anonymous is Anonymous.PULL
+    assert faults_of(REPOSITORY, "-anonymous=pull", "-expect-private") == [
+        "-anonymous: pull is the opposite of expect-private, which wants that refused: give one of the two"
+    ]
+    assert target_of(REPOSITORY, "-anonymous=refused", "-expect-private").expect_private
+    assert faults_of(REPOSITORY, "-anonymous=push") == ["-anonymous: 'push' is none of refused, pull"]
+
+
 def test_the_same_again_gives_the_same_again(file):
     argv = [f"-config={file(TWO)}"]
 
     assert parse_options(argv, {}) == parse_options(argv, {})
 
 
-def test_every_option_of_a_target_reaches_it(file, tmp_path):
-    (tmp_path / "password").write_text("p")
-    text = f"""
-targets:
-  - {{name: all, repository: q.io/r, registry-host: q.io, tag: t, username: u, password-file: {tmp_path}/password,
-     base-image: alpine, public-base: true, overwrite: true, payload-size: 3KiB, payload-layers: 3, builder: classic,
-     run-test-every: 1s, retry-every: 2s, step-timeout: 3s, cycle-timeout: 4s, propagation-timeout: 5s,
-     expect-private: true, expect-private-every: 6s}}
-  - {{repository: q.io/s, docker-config: {tmp_path}, base-image-id: "4f83eba78c"}}
-"""
-    first, second = parse_options([f"-config={file(text)}"], {}).targets
+def test_what_differs_of_the_process_is_named(file):
+    more = "concurrency: 9\nlisten: '[::1]:80'\ntag: x"
+    before, after = (parse_options([f"-config={file(text)}"], {}) for text in (TWO, TWO + more))
 
-    plain = target_of("-repository=q.io/r")
-    told = {name for name in Target.__slots__ if getattr(first, name) != getattr(plain, name)}
-    told |= {name for name in Target.__slots__ if getattr(second, name) != getattr(plain, name)}
-    assert told == set(Target.__slots__)
-    assert (first.run_every, first.retry_every, first.step_timeout, first.cycle_timeout) == (1, 2, 3, 4)
-    assert (first.propagation_timeout, first.expect_private_every) == (5, 6)
+    assert changed(before, before) == []
+    assert changed(before, after) == ["listen", "concurrency"]
 
 
 # What is printed.
@@ -441,7 +457,7 @@ def test_what_would_run_is_described_without_secrets(file):
         "  username        none: without a login\n"
         "  run-test-every  2m"
     )
-    assert {line.split()[0] for line in every.splitlines()[1:]} <= PER_TARGET
+    assert {line.split()[0] for line in every.splitlines()[1:]} <= {option.name for option in TARGET_OPTIONS}
     assert "own" not in text
 
 
@@ -547,3 +563,114 @@ def test_any_bytes_in_a_file_give_options_or_faults(tmp_path_factory, content):
     path.write_bytes(content)
 
     options_or_faults([f"-config={path}"], {})
+
+
+# Rested images.
+
+
+def test_rested_images_need_a_state_dir_that_says_why():
+    (fault,) = faults_of(REPOSITORY, "-cold-images=1")
+    assert fault.startswith("cold-images: target quay.io/acme/canary needs state-dir beside it: without one")
+    target = target_of(REPOSITORY, "-cold-images=7", "-cold-every=1h", env={"STATE_DIRECTORY": "/var/lib/one"})
+    assert (target.cold_images, target.cold_every) == (7, 3600.0)
+    assert target.rested_tag(7) == "latest-cold-7"
+    assert target_of(REPOSITORY, "-cold-images=0").cold_images == 0
+
+
+def test_the_tag_of_a_rested_image_has_to_be_one():
+    rested = (REPOSITORY, "-state-dir=/srv", "-cold-images=10")
+    assert len(target_of(*rested, f"-tag={'t' * 120}").rested_tag(10)) == 128
+    assert faults_of(*rested, f"-tag={'t' * 121}") == [
+        "-tag: is too long for cold-images: with -cold-10 it has 129 of 128 signs"
+    ]
+
+
+def test_no_target_has_the_tag_of_anothers_rested_image(file):
+    path = file(
+        "state-dir: /srv\ntargets:\n- {name: one, repository: q.io/r, cold-images: 2}\n"
+        "- {name: two, repository: q.io/r, tag: latest-cold-2}\n"
+    )
+    assert faults_of(f"-config={path}") == [
+        f"{path}:4: targets[1] (two): has the same repository and tag as targets[0]"
+    ]
+
+
+def test_a_renewal_needs_once():
+    assert faults_of(REPOSITORY, "-renew-cold") == ["renew-cold: needs once beside it"]
+    assert parse_options([REPOSITORY, "-renew-cold", "-once"], {}).renew_cold
+
+
+# A fault of one target that may pass.
+
+THREE = """targets:
+  - {name: quay, repository: quay.io/acme/canary, username: u, password-file: FOLDER/password}
+  - {name: hub, repository: docker.io/acme/canary, docker-config: FOLDER/logins}
+  - {name: ghcr, repository: ghcr.io/acme/canary}
+"""
+
+
+@pytest.fixture
+def three(file, tmp_path):
+    """The option that names a file with three targets, of which two can't be tested now."""
+    return f"-config={file(THREE.replace('FOLDER', str(tmp_path)))}"
+
+
+def test_what_one_target_lacks_keeps_no_other_from_being_tested(three, tmp_path):
+    options = parse_options([three], {})
+
+    assert [target.name for target in options.targets] == ["quay", "hub", "ghcr"]
+    (tmp_path / "password").write_text("p")
+    (tmp_path / "logins").mkdir()
+    (tmp_path / "logins" / "config.json").write_text('{"auths": ')
+    assert parse_options([three, "-once"], {}).targets == options.targets
+
+
+def test_a_check_names_what_a_target_lacks(three, tmp_path):
+    lacking, torn = faults_of(three, "-check-config")
+
+    assert lacking.endswith(
+        f"targets[0] (quay): password-file: {tmp_path}/password can't be read: No such file or directory"
+    )
+    assert torn.endswith(f"targets[1] (hub): docker-config: {tmp_path}/logins is no folder")
+    (tmp_path / "logins").mkdir()
+    (tmp_path / "logins" / "config.json").write_text('{"auths": ')
+    assert faults_of(three, "-check-config")[1].endswith(f": {tmp_path}/logins/config.json is not JSON")
+
+
+def test_beside_another_fault_it_is_named_all_the_same(three):
+    assert len(faults_of(three, "-concurrency=0")) == 3
+
+
+def test_if_no_target_is_left_it_is_a_fault_of_the_whole(file, tmp_path):
+    two = "\n".join(THREE.replace("FOLDER", str(tmp_path)).splitlines()[:3])
+
+    assert len(faults_of(f"-config={file(two)}")) == 2
+    (tmp_path / "password").write_text("p")
+    assert len(parse_options([f"-config={file(two)}"], {}).targets) == 2
+
+
+#: The original's, with the values that a secret would be planted in.
+CLOUDWATCH = {
+    "aws-access-key": "hunter2",
+    "aws-secret-key": "hunter2/+",
+    "cloudwatch-region": "us-east-1",
+    "cloudwatch-namespace": "registries",
+    "cloudwatch-metric-success": "MonitorSuccess",
+    "cloudwatch-metric-failure": "MonitorFailure",
+    "cloudwatch-metric-pull-time": "MonitorPullTime",
+    "cloudwatch-metric-push-time": "MonitorPushTime",
+}
+
+
+@pytest.mark.parametrize("name", CLOUDWATCH)
+def test_the_originals_options_for_cloudwatch_are_refused_with_the_way_there(name):
+    """Not if they are empty: then the original sent nothing, either."""
+    way = (
+        "this program sends nothing to CloudWatch: leave it out, and let the CloudWatch agent scrape /metrics"
+        " (docs/without-a-scrape.md)"
+    )
+    variable, value = environment_name(name), CLOUDWATCH[name]
+    assert faults_of(REPOSITORY, f"-{name}={value}") == [f"-{name}: {way}"]
+    assert faults_of(REPOSITORY, f"--{name}", value) == [f"-{name}: {way}"]
+    assert faults_of(REPOSITORY, env={variable: value}) == [f"{variable}: {way}"]
+    assert target_of(REPOSITORY, f"-{name}=", env={variable: ""}).read_only is False

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from lib.cycle.payload import (
     CREATED_LABEL,
     INSTANCE_LABEL,
+    MARKED_BYTES,
     TARGET_LABEL,
     TOKEN_LABEL,
     Labels,
+    Marks,
     instance_in,
     write_context,
 )
@@ -46,6 +48,18 @@ def test_the_dockerfile_takes_the_base_then_the_labels_then_one_layer_after_the_
         f"LABEL {labels}",
         "COPY payload-0 /registry-monitor/me/token/payload-0",
         "COPY payload-1 /registry-monitor/me/token/payload-1",
+    ]
+
+
+def test_the_images_of_an_index_share_no_layer(tmp_path):
+    """The builder names the platform: the same bytes have a name of their own in each."""
+    write_context(tmp_path, "scratch", 1, 10, labels_of(), is_index=True)
+
+    lines = (tmp_path / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if not line.startswith("LABEL")] == [
+        "FROM scratch",
+        "ARG TARGETARCH",
+        "COPY payload-0 /registry-monitor/me/token/payload-0-$TARGETARCH",
     ]
 
 
@@ -100,10 +114,10 @@ def test_names_that_a_real_docker_gave_back_are_written_for_it(tmp_path, name):
     assert labels_in("\n".join(lines))[TARGET_LABEL] == name
 
 
-@given(target=names, created=moments)
-def test_labels_come_back_from_an_image(target, created):
+@given(target=names, created=moments, kind=st.sampled_from(["", "index"]))
+def test_labels_come_back_from_an_image(target, created, kind):
     """What an image says of itself is exactly what it was given, to the microsecond."""
-    labels = Labels(target, "me", "token", created)
+    labels = Labels(target, "me", "token", created, kind)
 
     assert Labels.from_dict(labels.to_dict()) == labels
 
@@ -162,10 +176,10 @@ def test_the_dockerfile_is_utf_8_whatever_the_locale(tmp_path):
     assert '"é✓"' in (tmp_path / "Dockerfile").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("padding", [0, 100, 150_000])
-def test_a_context_knows_what_it_holds(tmp_path, padding):
-    """BuildKit's records are told by these sizes; a padding makes two of them longer, and changes nothing else."""
-    context = write_context(tmp_path, "scratch", 2, 1001, labels_of(), padding)
+@pytest.mark.parametrize("marks", Marks)
+def test_a_context_knows_what_it_holds(tmp_path, marks):
+    """BuildKit's records are told by a size or a name, of which the image itself has nothing."""
+    context = write_context(tmp_path, "scratch", 2, 1001, labels_of(), marks)
 
     def size(name):
         path = tmp_path / name
@@ -173,22 +187,38 @@ def test_a_context_knows_what_it_holds(tmp_path, padding):
 
     assert context.folder == "/registry-monitor/me/token/"
     assert context.layer_bytes == (size("payload-0"), size("payload-1")) == (501, 500)
-    assert context.dockerfile_bytes == size("Dockerfile")
-    assert context.ignore_bytes == size(".dockerignore")
-    assert padding - 64 < context.ignore_bytes <= padding
+    assert context.name == ("registry-monitor-me-token" if marks is Marks.NAME else "")
     lines = (tmp_path / "Dockerfile").read_text().splitlines()
-    assert [line.split()[0] for line in lines if line and not line.startswith("#")] == ["FROM", "LABEL", "COPY", "COPY"]
+    assert [line.split()[0] for line in lines] == ["FROM", "LABEL", "COPY", "COPY"]
+    read_first = size("Dockerfile") + size("Dockerfile.dockerignore")
+    assert read_first == (size("Dockerfile") if marks is Marks.NONE else MARKED_BYTES)
+    assert size(".dockerignore") == (MARKED_BYTES if marks is Marks.SIZE else 0)
+
+
+def test_nothing_is_ignored_for_the_marks(tmp_path):
+    """Each line of them is a comment, and none is too long for docker to read."""
+    write_context(tmp_path, "scratch", 2, 1001, labels_of(), Marks.SIZE)
+
+    for name in ("Dockerfile.dockerignore", ".dockerignore"):
+        lines = (tmp_path / name).read_text().splitlines()
+        assert all(line.startswith("#") and len(line) < 100 for line in lines)
 
 
 @pytest.mark.parametrize(
     ("text", "instance"),
     [
         (f"[1/1] COPY payload-0 /registry-monitor/{'a' * 32}/{'b' * 32}/payload-0", "a" * 32),
+        (f"local source for registry-monitor-{'a' * 32}-{'b' * 32}", "a" * 32),
+        (
+            f"COPY --from=registry-monitor-{'a' * 32}-{'b' * 32} x /registry-monitor/{'c' * 32}/{'d' * 32}/payload-0",
+            "c" * 32,
+        ),
         (f"COPY payload-0 /registry-monitor/{'a' * 32}/{'b' * 32}/other", None),
+        (f"local source for registry-monitor-{'a' * 32}-{'b' * 32}-mine", None),
         ("COPY . /opt/registry-monitor/", None),
         ("", None),
     ],
 )
 def test_a_payload_tells_whose_it_is(text, instance):
-    """By its path, and only by the whole of it."""
+    """By its path or the name of its context, and only by the whole of it."""
     assert instance_in(text) == instance

@@ -1,11 +1,12 @@
 """Podman in docker's place: asked by whole names, and what podman 4.3 and 5.4 really printed is read as docker's is."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from lib.docker import BuiltBy, DockerError
-from lib.docker.podman import Podman
+from lib.docker import BuiltBy, Docker, DockerError
+from lib.docker.podman import PODMAN
 from lib.failure import Reason
 from lib.secret import Secret
 from tests.unit.support import HOST, INSPECT, NAME, Script, digest_of
@@ -51,7 +52,7 @@ def script(fp):
 
 @pytest.fixture
 def podman(script, tmp_path):
-    return Podman(script.runner, "docker", {"PATH": "/bin"}, tmp_path, builder=BuiltBy.BUILDAH)
+    return Docker(script.runner, "docker", {"PATH": "/bin"}, tmp_path, PODMAN, builder=BuiltBy.BUILDAH)
 
 
 @pytest.mark.parametrize(("downloaded", "moved", "already"), [((ONE, OTHER), 2, 0), ((ONE,), 1, 1), ((), 0, 2)])
@@ -64,6 +65,13 @@ def test_a_pull_tells_what_was_downloaded_from_what_was_there(script, podman, do
 
     assert (pulled.digest, pulled.moved, pulled.already) == (DIGEST, moved, already)
     assert not any("level=" in line for line in pulled.output)
+
+
+def test_a_pull_for_a_platform_names_it(script, podman):
+    script.on("--log-level=debug", "pull", "--platform", "linux/arm64", NAME, err=copied(ONE, downloaded=(ONE,)))
+    script.on("image", "inspect", "--format", "{{.Digest}}", NAME, out=f"{DIGEST}\n")
+
+    assert podman.pull(NAME, 5, "linux/arm64").moved == 1
 
 
 def test_a_pull_that_fails_is_judged_by_its_error(script, podman):
@@ -219,3 +227,4 @@ def test_it_is_its_own_server(script, podman):
 
     assert podman.version(5) == ("podman 5.4.2", "podman 5.4.2")
     assert podman.store(5) == "containers/storage (overlay)"
+    assert abs(podman.now(5) - datetime.now(UTC)) < timedelta(minutes=1)

@@ -79,3 +79,10 @@ def test_another_failure_is_not_waited_out(monkeypatch):
     with pytest.raises(DockerError):
         registry.pulled(patience=10)
     assert len(registry.asked) == 1
+
+
+def test_how_long_it_waited_is_told_before_each_pull(monkeypatch):
+    registry = Registry(monkeypatch, OLD, ABSENT, NEW)
+    waited = []
+    pull_until_shown(registry.pull, registry.remove, NEW, 10, 60.0, waited.append)
+    assert waited == [0.0, 0.5, 1.0]

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from lib.failure import ADVICE, Reason, Scope, Verdict
-from lib.metrics import Metrics
+from lib.failure import Scope, Verdict
 from lib.options.table import GROUPS
 from tests.unit.examples import a_target
+from tests.unit.watching import metrics_of
 
 _ROOT = Path(__file__).resolve().parents[2]
 _README = (_ROOT / "README.md").read_text(encoding="utf-8")
@@ -39,11 +39,6 @@ def test_the_options_stand_in_their_order_with_defaults_and_meanings():
     assert _tables("| option | default |") == expected
 
 
-def test_each_reason_has_its_scope_what_to_do_and_a_paragraph_of_its_own():
-    expected = [[f"[`{reason}`](docs/reasons.md#{reason})", str(reason.scope), ADVICE[reason]] for reason in Reason]
-    assert _tables("| reason | scope |") == expected
-
-
 def test_each_scope_is_told_with_its_verdict():
     (paragraph,) = re.findall(r"^A failure's scope is .*?\n\n", _README, re.MULTILINE | re.DOTALL)
     told = {}
@@ -58,16 +53,28 @@ def test_each_scope_is_told_with_its_verdict():
 
 
 def test_each_metric_has_its_type():
-    metrics = Metrics("0", lambda: True)
-    metrics.replace([a_target("lab")])
-    expected = {
+    metrics = metrics_of(a_target("lab"))
+    exported = {
         (f"`{family.name}{_SUFFIXES.get(family.type, '')}`", _UNTYPED.get(family.type, family.type))
         for family in metrics.registry.collect()
         if not family.name.startswith("process_")
     }
-    rows = _tables("| name | type |")
-    assert {(name, kind) for name, kind, *_ in rows} == expected
-    assert len(rows) == len(expected)
+    rows = [(name, kind) for name, kind, *_ in _tables("| name | type |")]
+    lacking = exported - set(rows)
+    assert not lacking, f"README.md's tables of metrics lack name and type of: {sorted(lacking)}"
+    assert sorted(rows) == sorted(exported), "README.md's tables have a metric twice, or one that is not exported"
+
+
+def test_each_metric_that_the_program_names_is_exported():
+    named = {
+        name
+        for file in (_ROOT / "lib/metrics").glob("*.py")
+        for name in re.findall(r'"(registry_monitor_\w+)"', file.read_text(encoding="utf-8"))
+    }
+    metrics = metrics_of(a_target("lab"))
+    lacking = named - {family.name for family in metrics.registry.collect()}
+    assert named
+    assert not lacking, f"lib/metrics names what /metrics does not have: {sorted(lacking)}"
 
 
 @pytest.mark.parametrize("document", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/decisions"])

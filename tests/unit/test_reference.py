@@ -121,6 +121,31 @@ def test_a_name_of_255_characters_is_the_longest():
         parse_reference("q.io/" + "a" * 251)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("127.0.0.1:25700", "names a host and no repository: as in 127.0.0.1:25700/some/repository"),
+        ("localhost", "names a host and no repository: as in localhost/some/repository"),
+        ("registry:5000", "names a host and no repository: as in registry:5000/some/repository"),
+        ("quay.io", "names a host and no repository: as in quay.io/some/repository"),
+        (
+            "docker.io/acme",
+            "names an owner and no repository: as in docker.io/acme/canary (docker.io/library/acme is Docker's own)",
+        ),
+        ("hub.docker.com/r/acme/canary", "is the address of a web page: write docker.io/acme/canary"),
+        ("hub.docker.com/_/redis", "is the address of a web page: write docker.io/redis"),
+    ],
+)
+def test_what_docker_would_take_for_another_repository_is_refused(text, message):
+    """It would be completed to `docker.io/library/...`, or asked of a host that is not a registry."""
+    with pytest.raises(ValueError, match=f"^{re.escape(f'{text!r} {message}')}$"):
+        parse_repository(text)
+
+
+def test_an_image_of_docker_s_own_can_be_named_in_short():
+    assert parse_repository("redis").repository == "docker.io/library/redis"
+
+
 def test_a_repository_is_given_without_tag_and_digest():
     assert parse_repository("host:5000/x", "t") == Reference("host:5000", "x", "t")
     with pytest.raises(ValueError, match=r"^'quay\.io/x:t' has a tag: put the tag into `tag`$"):

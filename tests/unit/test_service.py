@@ -10,12 +10,11 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from examples import a_failed_cycle, a_target, an_up_cycle, eventually
 
 from lib.failure import Reason
-from lib.history import Standing
 from lib.service import Service, Systemd, sentence
-from lib.status import TargetStatus
+from lib.watch.status import TargetStatus
+from tests.unit.examples import a_failed_cycle, a_standing, a_target, an_up_cycle, eventually
 
 STUCK = "worker of quay: stuck, no sign of it for 400 s"
 
@@ -76,7 +75,7 @@ def test_without_a_manager_nobody_is_told_and_nothing_runs():
     service = Service(Systemd({}), lambda: "quay is up", tuple)
     service.ready()
     service.reloading()
-    service.reloaded(accepted=True)
+    service.reloaded()
     service.beat()
     assert threading.active_count() == threads
     service.stopping()
@@ -140,7 +139,7 @@ def test_a_life_is_told_in_order(manager, serve, world):
     told = heard(manager)
     assert told.keys() == {"RELOADING", "MONOTONIC_USEC"}
     assert before <= int(told["MONOTONIC_USEC"]) / 1e6 + 1e-6 <= time.clock_gettime(time.CLOCK_MONOTONIC) + 1e-6
-    service.reloaded(accepted=True)
+    service.reloaded()
     assert heard(manager) == {"READY": "1", "STATUS": "quay is up"}
     service.stopping()
     assert heard(manager)["STOPPING"] == "1"
@@ -148,8 +147,8 @@ def test_a_life_is_told_in_order(manager, serve, world):
 
 def test_a_refused_configuration_is_told_until_one_is_accepted(manager, serve):
     service = serve()
-    service.reloaded(accepted=False)
-    service.reloaded(accepted=True)
+    service.reloaded(["bogus: unknown option"])
+    service.reloaded()
     assert [told["STATUS"] for told in all_heard(manager)] == [
         "quay is up; the configuration was refused when it was last read, see the log",
         "quay is up",
@@ -169,7 +168,7 @@ def test_the_status_is_told_again_once_it_has_changed(manager, serve, world):
 @pytest.mark.parametrize("text", ["quay is down\nMAINPID=1", "a\r\nREADY=1", "x " * 5000, "\N{PILE OF POO} " * 3000])
 def test_a_status_is_one_line_that_systemd_takes(manager, serve, world, text):
     world.sentence = text
-    serve().reloaded(accepted=True)
+    serve().reloaded()
     message = manager.recv(65536)
     assert len(message) <= 4096
     assert message.count(b"\n") == 1
@@ -206,7 +205,7 @@ def test_without_a_watchdog_nobody_waits_for_its_bite(serve, world, caplog):
 
 
 def standing(cycle, age_seconds=1.0):
-    return Standing(cycle, cycle.started, age_seconds)
+    return a_standing(cycle, age_seconds, cycle.started)
 
 
 def status(name, cycle=None, age_seconds=1.0):
@@ -241,3 +240,19 @@ STALE = status("ecr", an_up_cycle(), age_seconds=100_000.0)
 )
 def test_the_sentence_says_how_many_are_up_and_what_is_wrong_with_the_others(statuses, faults, said):
     assert sentence(statuses, faults) == said
+
+
+def test_whoever_asked_for_a_reload_is_answered(serve, tmp_path):
+    """`reload.sh` waits for the file, which is whole once it is there: empty, or with what is wrong."""
+    service, answer = serve(RUNTIME_DIRECTORY=f"{tmp_path}:/other"), tmp_path / "reload"
+    service.ready()
+    assert not answer.exists()
+    service.reloaded(["bogus: unknown option", "tag: no tag"])
+    assert answer.read_text() == "bogus: unknown option\ntag: no tag\n"
+    service.reloaded()
+    assert answer.read_text() == ""
+    assert list(tmp_path.glob("*.new")) == []
+
+
+def test_a_folder_that_takes_no_answer_is_no_reason_to_end(serve):
+    serve(RUNTIME_DIRECTORY="/nowhere").reloaded()

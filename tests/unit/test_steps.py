@@ -1,16 +1,19 @@
 """Steps are run within their deadlines, noted as they end, and blamed on the right party."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lib.cycle.steps import ASK_SECONDS, StepFailed, Steps, upkeep_seconds
 from lib.docker import Docker, DockerError
-from lib.docker.answers import Answer
+from lib.docker.answers import DockerAnswer
+from lib.docker.keychain import HelperAnswer
 from lib.failure import Failure, Reason, Scope
 from lib.reference import Reference
 from lib.result import Outcome, StepName
-from lib.target import Target
+from lib.secret import Secret
+from lib.target import Credentials, Target
 from tests.unit.support import (
     CLIENT_VERSION,
     HOST,
@@ -23,8 +26,8 @@ from tests.unit.support import (
     is_missing,
 )
 
-TARGET = Target("lab", REFERENCE)
-ANSWER = Answer(1.5, retries=2, output=("said",))
+TARGET = Target("lab", REFERENCE, Credentials("me", Secret("secret")))
+ANSWER = DockerAnswer(1.5, retries=2, output=("said",))
 
 
 @pytest.fixture
@@ -76,6 +79,15 @@ def test_a_step_that_works_is_noted(steps, observed):
     )  # fmt: skip
     assert (step.reason, step.scope, step.detail) == (None, None, None)
     assert observed.told == [("started", StepName.PUSH), ("finished", StepName.PUSH)]
+
+
+def test_only_a_step_that_went_well_has_phases(steps):
+    """One that was judged a failure says nothing of how long such a step takes."""
+    answer = replace(ANSWER, phases=(0.5, 0.75, 0.25))
+    steps.run(StepName.PULL, lambda _: answer)
+    failed(steps, StepName.PULL_BACK, lambda _: answer, lambda _: Failure(Reason.WARM, "proves nothing"))
+
+    assert [step.spent for step in steps.done] == [(0.5, 0.75, 0.25), None]
 
 
 def test_a_step_that_fails_is_noted_with_its_reason(steps):
@@ -291,6 +303,77 @@ def test_a_base_from_the_monitored_host_keeps_its_reason(script):
     assert failed(steps_of(target, script), StepName.BASE, fails(Reason.QUOTA)).reason is Reason.QUOTA
 
 
+STOOD_STILL = "the host did not run"
+
+
+@pytest.fixture
+def still(steps, monkeypatch):
+    """Steps of a cycle in which the host stood still."""
+    monkeypatch.setattr(steps.pulse, "why_starved", lambda _: STOOD_STILL)
+    return steps
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_what_lost_time_can_bring_about_is_starved(still, script, reason):
+    """Whatever ran into a deadline or lost its connection while nobody here ran; an answer remains an answer."""
+    script.on(*VERSION, **ANSWERS)
+    in_doubt = {Reason.TIMEOUT, Reason.RESET, Reason.DNS, Reason.UNREACHABLE}
+
+    step = failed(still, StepName.PUSH, fails(reason))
+
+    assert step.reason is (Reason.STARVED if reason in in_doubt else reason)
+    assert step.detail == ("docker's words" + f"; {STOOD_STILL}" * (reason in in_doubt))
+
+
+@pytest.mark.parametrize("name", [StepName.BUILD, StepName.RMI])
+def test_a_local_step_too_is_starved_by_a_host_that_stood_still(still, script, name):
+    """Neither the builder nor the daemon was slow."""
+    script.on(*VERSION, **ANSWERS)
+
+    assert failed(still, name, passes_its_deadline).reason is Reason.STARVED
+
+
+@pytest.mark.parametrize("name", [StepName.BUILD, StepName.PUSH])
+def test_a_daemon_that_does_not_answer_comes_before_lost_time(still, script, name):
+    """It may be what stands still now."""
+    script.on(*VERSION, **IS_GONE)
+
+    assert failed(still, name, passes_its_deadline).reason is Reason.DAEMON
+
+
+def test_a_push_that_the_build_left_too_little_time_is_starved(script, monkeypatch):
+    """Had the build taken nothing, the push would have had its whole deadline."""
+    now = [0.0]
+    monkeypatch.setattr("lib.cycle.steps.time.monotonic", lambda: now[0])
+    steps = steps_of(Target("lab", REFERENCE, step_timeout=6.0, cycle_timeout=7.0), script)
+
+    def builds(_):
+        now[0] += 5
+        return DockerAnswer(5.0)
+
+    steps.run(StepName.BUILD, builds)
+    script.on(*VERSION, **ANSWERS)
+    step = failed(steps, StepName.PUSH, passes_its_deadline)
+
+    assert (step.reason, step.scope) == (Reason.STARVED, Scope.HOST)
+    assert step.detail.startswith("docker's words; it had 2.0 s in place of 6.0 s")
+
+
+def test_a_push_that_waited_for_others_is_starved(steps, script, monkeypatch):
+    """The transfers of all targets are asked, with what is known of this step."""
+    asked = []
+
+    def why_waited(*arguments):
+        asked.append(arguments)
+        return "others took the slots"
+
+    monkeypatch.setattr(steps._transfers, "why_waited", why_waited)
+    script.on(*VERSION, **ANSWERS)
+
+    assert failed(steps, StepName.PUSH, passes_its_deadline).reason is Reason.STARVED
+    assert [arguments[:2] for arguments in asked] == [(StepName.PUSH, HOST)]
+
+
 def test_each_step_has_the_nearer_deadline(script, monkeypatch):
     """A step has its own deadline or what is left of the cycle's, whichever is less; past that nothing is begun."""
     now = [0.0]
@@ -305,11 +388,12 @@ def test_each_step_has_the_nearer_deadline(script, monkeypatch):
 
     for _ in range(3):
         steps.run(StepName.PUSH, takes_nine)
-    script.on(*VERSION, out="28.2.2 20.10.24\n")
-    step = failed(steps, StepName.RMI, takes_nine)
+    step = failed(steps, StepName.PULL_BACK, takes_nine)
 
     assert given == [10, 10, 7]
-    assert (step.reason, step.seconds) == (Reason.TIMEOUT, 0)
+    # Had the network taken it all, a step before would have passed its own deadline.
+    assert (step.reason, step.seconds) == (Reason.STARVED, 0)
+    assert step.detail.startswith("the cycle's deadline of 25 s passed before docker pull_back began")
 
 
 def test_what_prepares_a_step_and_fails_fails_that_step(steps, observed):
@@ -400,11 +484,29 @@ def test_upkeep_never_takes_longer_than_a_step(script, step_timeout, wanted):
 )
 def test_a_refusal_for_want_of_a_login_is_the_credential_helpers(monkeypatch, tmp_path, stored, reason, expected):
     """Docker hides that a helper failed. With a login of our own, and for other failures, none is asked."""
-    monkeypatch.setattr("lib.cycle.steps.why_no_login", lambda *_: "the keychain is locked")
-    target = Target("lab", REFERENCE, docker_config=tmp_path if stored else None)
+    monkeypatch.setattr("lib.cycle.steps.ask_helper", lambda *_: HelperAnswer("the keychain is locked"))
+    target = replace(TARGET, credentials=None, docker_config=tmp_path) if stored else TARGET
     steps = Steps(target, Observed(), Docker(lambda _: None, "docker", {}, tmp_path))
 
     step = failed(steps, StepName.PULL, fails(reason))
 
     assert step.reason is expected
     assert step.detail == ("docker's words; the keychain is locked" if expected is not reason else "docker's words")
+
+
+def test_what_a_helper_gave_is_blanked_where_it_comes_back(monkeypatch, tmp_path):
+    """In the detail and in the last lines of a step that failed: the helper is asked what it gives."""
+    login = HelperAnswer(secrets=(Secret("words"), Secret("planted line")))
+    monkeypatch.setattr("lib.cycle.steps.ask_helper", lambda *_: login)
+    steps = Steps(
+        Target("lab", REFERENCE, docker_config=tmp_path), Observed(), Docker(lambda _: None, "docker", {}, tmp_path)
+    )
+
+    def fail(_):
+        raise DockerError(
+            Failure(Reason.REJECTED, "docker's words"), DockerAnswer(1.0, output=("planted", "line", "end"))
+        )
+
+    step = failed(steps, StepName.PULL, fail)
+
+    assert (step.detail, step.output) == ("docker's <secret>", ("<secret>", "end"))

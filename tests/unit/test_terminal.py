@@ -9,15 +9,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from threading import Thread
+from types import SimpleNamespace
 
 import pytest
 
+from lab.screen import Screen
 from lib.failure import Reason
 from lib.log import setup_logging
 from lib.once.terminal import Terminal, console_on
+from lib.progress import Progress
+from lib.rested import Cold
 from lib.result import Outcome, Step, StepName
-from tests.unit.examples import HandClock, a_failed_cycle, a_target, an_up_cycle
-from tests.unit.screen import Screen
+from lib.watch.status import TargetStatus
+from tests.unit.examples import NOON, HandClock, a_cycle, a_failed_cycle, a_lost_image, a_target, an_up_cycle
 
 NAMES = tuple(f"target-{number:02}" for number in range(60))
 
@@ -36,19 +40,23 @@ class Play:
         console.size = (columns, height)
         self.size = (columns, height)
         self.clock = HandClock()
-        self.terminal = Terminal(console, [target_called(name) for name in names], self.clock.monotonic)
+        self.targets = {
+            name: SimpleNamespace(target=target_called(name), progress=Progress(self.clock.monotonic)) for name in names
+        }
+        self.terminal = Terminal(console, list(self.targets.values()), self.clock.monotonic)
 
     def start(self, name, *steps, running=None):
         """Play a cycle's finished steps and the one that runs."""
-        target = target_called(name)
+        progress = self.targets[name].progress
         for step in steps:
-            self.terminal.step_started(target, step.name)
-            self.terminal.step_finished(target, step)
+            progress.step_started(step.name)
+            progress.step_finished(step)
         if running:
-            self.terminal.step_started(target, running)
+            progress.step_started(running)
 
     def finish(self, cycle):
         self.start(cycle.target, *cycle.steps)
+        self.targets[cycle.target].progress.cycle_finished()
         self.terminal.cycle_finished(cycle)
 
     def all(self, *cycles):
@@ -56,7 +64,7 @@ class Play:
         with self.terminal:
             for cycle in cycles:
                 self.finish(cycle)
-            self.terminal.all_finished(cycles)
+            self.terminal.all_finished(cycles, ())
         return str(self.screen())
 
     def draw(self):
@@ -77,7 +85,9 @@ def target_called(name):
 def failed_cycle(detail, *output, target="quay"):
     cycle = a_failed_cycle(target=target)
     *before, failed = cycle.steps
-    return replace(cycle, steps=(*before, replace(failed, detail=detail, output=output)))
+    return replace(
+        cycle, steps=(*before, replace(failed, failure=replace(failed.failure, detail=detail), output=output))
+    )
 
 
 # While cycles run.
@@ -100,6 +110,13 @@ def test_a_cycle_under_way_shows_its_steps_with_their_times_and_the_one_that_run
 
         play.clock.advance(0.1)
         assert str(play.screen())[0] != spinner
+
+
+@pytest.mark.parametrize(("columns", "told"), [(80, "pull 0.40 s (unpack 0.25 s)"), (60, "pull 0.40 s")])
+def test_a_step_says_what_it_took_longest_for(columns, told):
+    """Where there is room for that."""
+    pull = Step(StepName.PULL, Outcome.OK, 0.4, spent=(0.1, 0.05, 0.25))
+    assert f"✓ {told}\n" in Play("quay", columns=columns).all(a_cycle((pull,), "quay", NOON, 0.5))
 
 
 def test_a_finished_cycle_stands_above_those_under_way_and_is_counted():
@@ -147,7 +164,7 @@ def test_cycles_that_end_while_others_are_drawn_lose_no_line(monkeypatch):
 
 @pytest.mark.parametrize(("columns", "height"), [(80, 24), (40, 12), (40, 5)])
 def test_of_a_full_screen_nothing_is_left_once_it_is_stopped(columns, height):
-    play = Play(*NAMES, columns=columns, height=height)
+    play = Play("a", "b", "c", *NAMES, columns=columns, height=height)
     with play.terminal:
         for cycle in (an_up_cycle("a"), a_failed_cycle(target="b"), a_failed_cycle(Reason.DAEMON, target="c")):
             play.finish(cycle)
@@ -156,7 +173,7 @@ def test_of_a_full_screen_nothing_is_left_once_it_is_stopped(columns, height):
         assert len(play.screen().lines) >= height
         assert "more under" in str(play.screen())
 
-    assert str(play.screen()).splitlines()[-1] == "Stopped with 3 of 60 finished."
+    assert str(play.screen()).splitlines()[-1] == "Stopped with 3 of 63 finished."
     assert "target" not in str(play.screen())
 
 
@@ -257,7 +274,7 @@ def test_a_terminal_that_knows_no_unicode_gets_none():
         play.draw()
         play.finish(a_failed_cycle())
         play.finish(an_up_cycle("hub"))
-        play.terminal.all_finished([a_failed_cycle(), an_up_cycle("hub")])
+        play.terminal.all_finished([a_failed_cycle(), an_up_cycle("hub")], ())
 
     text = raw.getvalue().decode("ascii")
     screen = Screen(80, 24)
@@ -365,5 +382,21 @@ def test_a_terminal_that_is_closed_is_no_reason_to_end(monkeypatch):
             os.close(people)
             play.draw()
             play.finish(an_up_cycle("quay"))
-            play.terminal.all_finished([an_up_cycle("quay")])
+            play.terminal.all_finished([an_up_cycle("quay")], ())
     assert unraised == []
+
+
+def test_what_becomes_of_a_rested_image_stands_above_what_is_drawn():
+    play = Play("quay", columns=100)
+    with play.terminal:
+        play.terminal.rested_finished(target_called("quay"), a_lost_image())
+        play.finish(an_up_cycle("quay"))
+    assert "quay  canary-cold-2: rested image, lost: not_found (registry): manifest unknown" in str(play.screen())
+
+
+def test_what_the_cycles_do_not_say_stands_between_the_failures_and_the_count():
+    play, lost = Play("quay", columns=100), TargetStatus(target_called("quay"), None, Cold((a_lost_image(),)))
+    with play.terminal:
+        play.finish(an_up_cycle("quay"))
+        play.terminal.all_finished([an_up_cycle("quay")], [lost])
+    assert str(play.screen()).splitlines()[-2:] == ["! quay  1 of its 1 rested images is lost", "✓ 1 up"]

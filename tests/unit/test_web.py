@@ -17,17 +17,16 @@ from hashlib import sha256
 from types import SimpleNamespace
 
 import pytest
-from examples import HandClock, a_failed_cycle, a_target, an_up_cycle
-from served import raw, served
 
 from lib.health import Health
-from lib.history import History
 from lib.metrics import Metrics
 from lib.reference import parse_reference
-from lib.under_way import UnderWay
 from lib.web import app as web
 from lib.web import connections as web_connections
 from lib.web.app import ListenError, Pages, start_web
+from tests.unit.examples import a_failed_cycle, a_target, an_up_cycle
+from tests.unit.served import raw, served
+from tests.unit.watching import MadeUp
 
 TARGETS = (a_target("quay"), a_target("docker.io/acme/canary", reference="docker.io/acme/canary"))
 
@@ -35,14 +34,13 @@ TARGETS = (a_target("quay"), a_target("docker.io/acme/canary", reference="docker
 @pytest.fixture
 def world():
     """What there is to read: two targets without a verdict, and a daemon that answers."""
-    clock = HandClock()
-    history = History("instance", clock.monotonic)
-    history.replace(TARGETS)
-    health = Health(lambda: None, tuple, clock.monotonic)
-    health.ask()
-    metrics = Metrics("1.2.3", lambda: not health.faults)
-    metrics.replace(TARGETS)
-    return SimpleNamespace(clock=clock, history=history, health=health, metrics=metrics)
+    world = MadeUp(*TARGETS)
+    world.health = Health(lambda: None, tuple, world.clock.monotonic)
+    world.health.ask()
+    world.metrics = Metrics(
+        "1.2.3", world.watch.series, world.totals, world.health.can_judge, lambda: ("28.2.2", "20.10.24")
+    )
+    return world
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +55,7 @@ def serve(world, closing):
     started = []
 
     def start(host="127.0.0.1", port=0):
-        pages = Pages(lambda: TARGETS, world.history, world.health, world.metrics, UnderWay())
+        pages = Pages(world.watch, world.health, world.metrics)
         started.append(start_web((host, port), pages))
         return started[-1]
 
@@ -92,7 +90,7 @@ def ask(serve):
 
 def record_all_up(world):
     for target in TARGETS:
-        world.history.record(an_up_cycle(target.name))
+        world.finish(an_up_cycle(target.name))
 
 
 # What the paths answer.
@@ -100,7 +98,7 @@ def record_all_up(world):
 
 def test_status_is_503_until_every_target_is_up(ask, world):
     assert ask("/status").status == 503
-    world.history.record(an_up_cycle("quay"))
+    world.finish(an_up_cycle("quay"))
     assert ask("/status").status == 503
     record_all_up(world)
     answer = ask("/status")
@@ -112,7 +110,7 @@ def test_status_is_503_until_every_target_is_up(ask, world):
 
 def test_status_names_what_failed(ask, world):
     record_all_up(world)
-    world.history.record(a_failed_cycle(target="quay"))
+    world.finish(a_failed_cycle(target="quay"))
     answer = ask("/status")
     assert answer.status == 503
     assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
@@ -142,14 +140,14 @@ def test_status_is_503_when_stale(ask, world):
     ],
 )
 def test_status_of_one_target(ask, world, path, status):
-    world.history.record(an_up_cycle("quay"))
-    world.history.record(a_failed_cycle(target="docker.io/acme/canary"))
+    world.finish(an_up_cycle("quay"))
+    world.finish(a_failed_cycle(target="docker.io/acme/canary"))
     assert ask(path).status == status
 
 
 @pytest.mark.parametrize("accept", [None, "application/json", "text/html, application/json;q=0.9"])
 def test_status_as_json(ask, world, accept):
-    world.history.record(a_failed_cycle(target="quay"))
+    world.finish(a_failed_cycle(target="quay"))
     answer = ask("/status", Accept=accept) if accept else ask("/status?format=json")
     assert answer.status == 503
     assert answer.headers["Content-Type"] == "application/json"
@@ -176,7 +174,7 @@ def test_health_names_each_fault(ask, world):
 
 
 def test_registry_failures_never_change_health(ask, world):
-    world.history.record(a_failed_cycle(target="quay"))
+    world.finish(a_failed_cycle(target="quay"))
     assert ask("/health").status == 200
 
 
@@ -283,10 +281,10 @@ def test_too_many_parameters_are_refused(ask):
 
 
 def test_a_fault_in_an_answer_is_logged_and_tells_a_stranger_nothing(ask, world, monkeypatch, caplog, capfd):
-    def broken(_):
+    def broken():
         raise RuntimeError("s3cr3t")
 
-    monkeypatch.setattr(world.history, "standing", broken)
+    monkeypatch.setattr(world["quay"].record, "standing", broken)
     answer = ask("/status")
     assert (answer.status, answer.body) == (500, b"this is a fault in the monitor itself\n")
     assert ask("/health").status == 200
@@ -354,7 +352,7 @@ def test_a_folded_header_puts_no_line_into_the_answer(serve, query):
 
 def test_clients_have_ten_seconds_and_a_thousand_may_wait(serve):
     assert web_connections.REQUEST_SECONDS == 10.0
-    listening = serve()._server.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
+    listening = serve().socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
     assert int.from_bytes(listening[28:32], sys.byteorder) == 1024  # tcpi_sacked: of a listening socket its backlog
 
 
@@ -375,7 +373,7 @@ def test_idle_clients_stop_nobody_and_are_left_in_silence(serve, monkeypatch, ca
 
 def test_a_client_that_is_gone_leaves_no_traceback(serve, world, capfd):
     port = serve().port
-    world.metrics.replace([a_target(f"t{number}") for number in range(300)])
+    world.watch.replace([a_target(f"t{number}") for number in range(300)])
     for _ in range(3):
         with socket.create_connection(("127.0.0.1", port)) as connection:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")  # a reset, not a farewell
@@ -390,7 +388,7 @@ def test_a_client_that_is_gone_leaves_no_traceback(serve, world, capfd):
 
 def test_a_client_that_reads_nothing_is_left(serve, world, monkeypatch, capfd):
     monkeypatch.setattr(web_connections, "ANSWER_SECONDS", 0.2)
-    world.metrics.replace([a_target(f"t{number}") for number in range(500)])
+    world.watch.replace([a_target(f"t{number}") for number in range(500)])
     port = serve().port
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
@@ -400,14 +398,6 @@ def test_a_client_that_reads_nothing_is_left(serve, world, monkeypatch, capfd):
                 thread.join(10)
                 assert not thread.is_alive()
     assert capfd.readouterr().err == ""
-
-
-def test_who_comes_before_the_server_is_ours_reads_nothing(world):
-    """prometheus_client's server answers from the moment it listens."""
-    started = []
-    app = web._router(Pages(tuple, world.history, world.health, world.metrics, UnderWay()), None, None)
-    assert list(app({}, lambda *answer: started.append(answer))) == []
-    assert started == [("503 Service Unavailable", [])]
 
 
 # Where it listens.
@@ -443,12 +433,20 @@ def test_without_ipv6_all_interfaces_are_those_of_ipv4(monkeypatch):
     assert web._all_interfaces() == "0.0.0.0"
 
 
+def test_its_url_is_one_that_a_browser_on_this_host_can_open(serve):
+    for host, named in (("127.0.0.1", "127.0.0.1"), ("", "localhost"), ("0.0.0.0", "localhost")):
+        server = serve(host=host)
+        assert server.url == f"http://{named}:{server.port}/"
+
+
 def test_it_listens_on_an_ipv6_address(serve):
     if web._all_interfaces() != "::":
         with pytest.raises(ListenError, match=r"\[::1\]"):
             serve(host="::1")
         return
-    with socket.create_connection(("::1", serve(host="::1").port), timeout=10) as connection:
+    server = serve(host="::1")
+    assert server.url == f"http://[::1]:{server.port}/"
+    with socket.create_connection(("::1", server.port), timeout=10) as connection:
         connection.sendall(b"GET /health HTTP/1.0\r\n\r\n")
         assert b"200 OK" in connection.recv(65536)
 
@@ -460,9 +458,9 @@ def test_it_listens_no_more_once_closed(serve):
         raw(one.port, b"GET / HTTP/1.0\r\n\r\n")
 
 
-def test_it_names_the_targets_as_they_are_now(ask, monkeypatch):
+def test_it_names_the_targets_as_they_are_now(ask, world):
     """The list is asked for at each request, so that a reload shows at once."""
     reference = parse_reference("quay.io/acme/new")
     assert ask("/status?target=new").status == 404
-    monkeypatch.setattr("test_web.TARGETS", (a_target("new", reference=str(reference)),))
+    world.watch.replace([a_target("new", reference=str(reference))])
     assert ask("/status?target=new").status == 503

@@ -7,14 +7,16 @@ import itertools
 import logging
 import os
 import ssl
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import bcrypt
 import pytest
-from served import ASK, a_certificate, connected, raw, served, trusting
 
 from lib.web.access import Access
-from lib.web.app import ListenError
+from lib.web.config import WebConfigError, read_web_config
 from lib.web.login import Admission, Login
+from tests.unit.served import ASK, a_certificate, connected, raw, served, trusting
 
 PASSWORD = "hunter2:ä"
 HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode().replace("$2b$", "$2y$")
@@ -259,6 +261,8 @@ def test_tls_and_login_can_be_added(write, folder):
         (TLS + CLIENTS, ": has no `basic_auth_users` any more: that takes a restart"),
         (TLS + USERS, ": asks no client for a certificate any more: that takes a restart"),
     ],
+    # Not by their texts: a hash has another salt in each worker.
+    ids=["nothing", "no TLS", "no login", "clients, no login", "no clients"],
 )
 def test_no_change_opens_a_door(write, caplog, after, told):
     access = Access(write(TLS + CLIENTS + USERS))
@@ -274,9 +278,31 @@ def test_a_file_that_did_not_change_is_not_read_again(write, monkeypatch):
     assert access.rules() is access.rules()
 
 
+def test_no_connection_waits_for_one_that_reads_the_files(write, monkeypatch):
+    access = Access(write(USERS))
+    before = access.rules()
+    asked, may_end = threading.Event(), threading.Event()
+
+    def slowly(path):
+        asked.set()
+        assert may_end.wait(30)
+        return read_web_config(path)
+
+    monkeypatch.setattr("lib.web.access.read_web_config", slowly)
+    write(USERS.replace("alice", "bob"))
+    with ThreadPoolExecutor(1) as reader:
+        after = reader.submit(access.rules)
+        assert asked.wait(30)
+        during = access.rules()
+        may_end.set()
+        assert during is before
+        assert list(after.result(30).config.users) == ["bob"]
+    assert access.rules() is after.result()
+
+
 def test_a_faulty_file_is_no_beginning(write):
     with (
-        pytest.raises(ListenError, match=r"web\.yml:1: rate_limit: is not offered here"),
+        pytest.raises(WebConfigError, match=r"web\.yml:1: rate_limit: is not offered here"),
         served(write("rate_limit: 1")),
     ):
         pass

@@ -7,13 +7,16 @@ import subprocess
 from textwrap import dedent
 
 import pytest
-from served import a_certificate
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lib.options import OptionsError, parse_options
 from lib.web.config import WebConfig, WebConfigError, read_web_config
 from lib.web.tls import CIPHERS, CURVES, tls_context
+from tests.unit.served import a_certificate
 
 HASH = "$2y$04$" + "a" * 53
+MARKED = "has an anchor (&), an alias (*) or a tag (!), which are not read: write the value in quotes"
 TLS = "tls_server_config: {cert_file: server.crt, key_file: server.key"
 
 
@@ -96,6 +99,28 @@ def test_what_is_left_out_is_as_exporter_toolkit_has_it(read):
     assert read("http_server_config: {}") == WebConfig()
 
 
+def test_a_value_may_be_written_in_every_way_that_yaml_has(read):
+    """With a document's marks, quoted, folded over lines or in braces, with a comment, and keys that are numbers."""
+    config = read(f"""\
+        %YAML 1.1
+        ---
+        http_server_config:
+          headers:
+            Content-Security-Policy: >-
+              default-src 'self';
+              img-src *
+            X-XSS-Protection: "1;
+              mode=block"
+        basic_auth_users: {{'al ice': '{HASH}', ? 0123 : "{HASH}"}} # both
+        ...
+        """)
+    assert config.headers == {
+        "Content-Security-Policy": "default-src 'self'; img-src *",
+        "X-XSS-Protection": "1; mode=block",
+    }
+    assert config.users == {"al ice": HASH.encode(), "0123": HASH.encode()}
+
+
 @pytest.mark.parametrize("cipher", [name for name, openssl in CIPHERS.items() if openssl])
 def test_openssl_has_each_cipher_suite(read, cipher):
     context = tls_context(read(f"{TLS}, cipher_suites: [{cipher}]}}").tls)
@@ -113,12 +138,41 @@ def test_openssl_has_each_curve(read, curve):
         ("", [":1: is empty"]),
         ("# nothing\n", [":1: is empty"]),
         ("- a\n", [":1: is no mapping of keys to values"]),
-        ("a: 'hunter2\n", [":2: is not valid YAML"]),
-        ("a: 1\n---\nb: 2\n", [":2: is not valid YAML"]),
-        ("\x01", [": is not valid YAML"]),
-        ("[" * 5000, [": is not valid YAML"]),
+        ("a: 'hunter2\n", [":2: is not valid YAML: found unexpected end of stream"]),
+        ("a: 1\n---\nb: 2\n", [":2: begins another document: only one is read"]),
+        ("a: 1\nb: \x01", [":2: is not valid YAML: it has characters that don't print"]),
+        ("a: " + "[" * 5000, [":1: is not valid YAML: more than 10 levels are nested"]),
+        ("a: 1\n---\n", [":2: begins another document: only one is read"]),
+        (f"basic_auth_users: &hunter2\n  alice: {HASH}\n", [f":1: basic_auth_users: {MARKED}"]),
+        (
+            (
+                f"basic_auth_users:\n  alice: &hunter2 {HASH}\n  bob: *hunter2\n  &x eve: {HASH}\n"
+                f"  zoe: !!python/object:os.system {HASH}\n  ? *x\n  : {HASH}\n  <<: {HASH}\n"
+            ),
+            [f":{line}: basic_auth_users: {MARKED}" for line in (2, 3, 4, 5, 6)],
+        ),
+        (
+            "http_server_config: !hunter2 {}\ntls_server_config: *hunter2\n",
+            [
+                f":1: http_server_config: {MARKED}",
+                f":2: tls_server_config: {MARKED}",
+                ":2: tls_server_config: needs `cert_file`",
+                ":2: tls_server_config: needs `key_file`",
+            ],
+        ),
+        (
+            f"{TLS}, &a min_version: TLS12, cipher_suites: &b [hunter2]}}\n",
+            [
+                f":1: tls_server_config: cipher_suites: {MARKED}",
+                f":1: tls_server_config: min_version: {MARKED}",
+            ],
+        ),
         ("tls_server_confg: {}\n", [":1: tls_server_confg: unknown option: did you mean `tls_server_config`?"]),
         ("whatever: {}\n", [":1: whatever: unknown option"]),
+        (
+            "http_server_config: {http2: false, http2: hunter2}\n",
+            [":1: http_server_config: http2: is given twice: first in line 1"],
+        ),
         ("hunter2 is mine: 1\n", [":1: is no `key: value` with the name of an option"]),
         ("? [a]\n: 1\n", [":1: is no `key: value` with the name of an option"]),
         ("rate_limit: {burst: 1}\n", [":1: rate_limit: is not offered here: leave it out"]),
@@ -148,7 +202,7 @@ def test_openssl_has_each_curve(read, curve):
             [
                 ":2: tls_server_config: cert_fil: unknown option: did you mean `cert_file`?",
                 ":2: tls_server_config: needs `cert_file`",
-                ":4: tls_server_config: key_file: is given twice",
+                ":4: tls_server_config: key_file: is given twice: first in line 3",
             ],
         ),
         (
@@ -228,8 +282,8 @@ def test_openssl_has_each_curve(read, curve):
         (
             "tls_server_config: {cert_file: '', key_file: [a]}\n",
             [
-                ":1: tls_server_config: cert_file: is no single line of text",
-                ":1: tls_server_config: key_file: is no single line of text",
+                ":1: tls_server_config: cert_file: has no value: give one, or leave the key out",
+                ":1: tls_server_config: key_file: has a list or a mapping where one value is expected",
             ],
         ),
         (
@@ -269,7 +323,7 @@ def test_openssl_has_each_curve(read, curve):
                 ":3: basic_auth_users: has a cost out of bounds: 4 to 16",
                 ":4: basic_auth_users: is no user's name: it has a colon",
                 ":6: basic_auth_users: names a user twice",
-                ":7: basic_auth_users: is no single line of text",
+                ":7: basic_auth_users: has a list or a mapping where one value is expected",
             ],
         ),
     ],
@@ -288,6 +342,19 @@ def test_files_that_cannot_be_read(tmp_path):
             read_web_config(path)
     with pytest.raises(WebConfigError, match=r"can't be read: Is a directory$"):
         read_web_config(tmp_path)
+
+
+@given(st.binary(max_size=60) | st.text("-:{}[]&*!|>'\"#%@`\n\t ,?x0\u2028\ufeff\x07", max_size=60).map(str.encode))
+def test_any_bytes_give_a_configuration_or_faults(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "web.yml"
+    path.write_bytes(b"basic_auth_users: " + content)
+    config, faults = None, ()
+    try:
+        config = read_web_config(path)
+    except WebConfigError as error:
+        faults = error.faults
+    assert faults or config == WebConfig()
+    assert all(fault.startswith(f"{path}:") and fault.isprintable() for fault in faults)
 
 
 def test_an_encrypted_key_is_refused_and_nobody_is_asked(faults, folder):

@@ -58,9 +58,9 @@ def test_answers_that_nobody_takes_are_bounded_in_memory(idle, monkeypatch):
     for connection in (first, second, third, fourth):
         connections.answer(connection)
     for connection, size in ((first, 40), (second, 40), (third, 0), (fourth, 60)):
-        connections.weigh(connection, size)
+        connections.count_bytes(connection, size)
     assert [one.is_dropped for one in (first, second, third, fourth)] == [True, False, False, False]
-    connections.weigh(third, 1000)
+    connections.count_bytes(third, 1000)
     assert [one.is_dropped for one in (second, third, fourth)] == [True, False, True]
 
 

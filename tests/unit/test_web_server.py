@@ -13,12 +13,10 @@ import time
 from pathlib import Path
 
 import pytest
-from prometheus_client import start_http_server
-from served import ASK, a_certificate, connected, files_at_most, raw, served, trusting
 
-from lib.web import app as web_app
 from lib.web import connections as web_connections
 from lib.web import server as web_server
+from tests.unit.served import ASK, a_certificate, connected, files_at_most, raw, served, trusting
 
 METRICS = b"GET /metrics HTTP/1.0\r\n\r\n"
 TLS = "tls_server_config: {cert_file: server.crt, key_file: server.key}\n"
@@ -71,8 +69,8 @@ def test_a_thousand_idle_clients_with_tls_and_a_thousand_without_stop_no_answer(
         for number in range(1000):
             idle(connected(without.port))
             idle(connected(with_tls.port, context if number % 20 == 0 else None))
-        assert seconds_to(raw, with_tls.port, METRICS, context) < 1.0
-        assert seconds_to(raw, without.port, METRICS) < 1.0
+        assert seconds_to(raw, with_tls.port, METRICS, context) < web_connections.REQUEST_SECONDS / 2
+        assert seconds_to(raw, without.port, METRICS) < web_connections.REQUEST_SECONDS / 2
         grown = resident_bytes() - before
         assert threading.active_count() - threads <= 2 * web_connections.MOST_CONNECTIONS + 2
         assert grown < 100 * 2**20
@@ -86,7 +84,7 @@ def test_as_many_slow_clients_as_there_may_be_stop_no_answer(idle, sent):
         for client in slow:
             with contextlib.suppress(OSError):  # the oldest are gone already
                 client.sendall(sent)
-        assert seconds_to(raw, web.port, METRICS) < 1.0
+        assert seconds_to(raw, web.port, METRICS) < web_connections.REQUEST_SECONDS / 2
 
 
 def test_a_request_that_comes_in_drops_is_given_up(monkeypatch, idle):
@@ -95,10 +93,10 @@ def test_a_request_that_comes_in_drops_is_given_up(monkeypatch, idle):
     with served() as web:
         client = idle(connected(web.port))
         begun = time.monotonic()
-        while not len(web._server.connections) or time.monotonic() - begun < 0.4:
+        while not len(web.connections) or time.monotonic() - begun < 0.4:
             client.sendall(b"X")
             time.sleep(0.05)
-        until(lambda: not len(web._server.connections))
+        until(lambda: not len(web.connections))
         assert time.monotonic() - begun < 5
 
 
@@ -110,14 +108,14 @@ def test_a_client_that_reads_in_drops_is_given_up(monkeypatch, secure, idle):
         client.recv(1)
         begun = time.monotonic()
         # The answer is larger than all buffers between us: a thread of the server is bound to it, until it isn't.
-        until(lambda: not len(web._server.connections))
+        until(lambda: not len(web.connections))
         assert time.monotonic() - begun < 5
 
 
 def test_without_file_descriptors_the_oldest_idle_one_makes_room(idle, capfd):
     with files_at_most(1024), served() as web:
         clients = [idle(connected(web.port)) for _ in range(20)]
-        until(lambda: len(web._server.connections) == 20)
+        until(lambda: len(web.connections) == 20)
         lowest_free = os.dup(0)
         os.close(lowest_free)
         # One is left, for the client; the server has none to accept it with.
@@ -127,17 +125,17 @@ def test_without_file_descriptors_the_oldest_idle_one_makes_room(idle, capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_without_file_descriptors_it_does_not_try_all_the_time(monkeypatch):
+def test_without_file_descriptors_it_does_not_try_all_the_time(monkeypatch, idle):
     tries = []
 
-    class Full:
+    class Full(socket.socket):
         def accept(self):
             tries.append(time.monotonic())
             raise OSError(errno.EMFILE, "Too many open files")
 
     with served() as web:
-        server, listening = web._server, web._server.socket
-        monkeypatch.setattr(server, "socket", Full())
+        server, listening = web, web.socket
+        monkeypatch.setattr(server, "socket", idle(Full(fileno=os.dup(listening.fileno()))))
         begun = time.monotonic()
         for _ in range(2):
             with pytest.raises(OSError, match="Too many"):
@@ -158,35 +156,6 @@ def test_without_threads_a_client_is_sent_away_and_the_next_one_answered(monkeyp
     assert capfd.readouterr().err == ""
 
 
-@pytest.mark.parametrize("path", ["/status", "/health", "/metrics?name[]=registry_monitor_up", "/"])
-@pytest.mark.parametrize("accept", [b"", b"Accept: application/openmetrics-text;version=1.0.0\r\n"])
-def test_who_asks_before_the_server_is_ours_gets_no_answer(monkeypatch, capfd, path, accept):
-    """prometheus_client's server would say 200 to everything."""
-    answers = []
-
-    def asked_at_once(*arguments):
-        server, thread = start_http_server(*arguments)
-        answers.append(raw(server.server_port, f"GET {path} HTTP/1.0\r\n".encode() + accept + b"\r\n"))
-        return server, thread
-
-    monkeypatch.setattr(web_app, "start_http_server", asked_at_once)
-    with served() as web:
-        assert answers == [b""]
-        assert raw(web.port, ASK).startswith(b"HTTP/1.0 200 ")
-    assert capfd.readouterr().err == ""
-
-
-def test_who_came_just_before_the_server_was_ours_is_answered_too():
-    """A connection that prometheus_client's server had accepted when ours took its place is like any other."""
-    with served() as web:
-        client, accepted = socket.socketpair()
-        with client:
-            client.sendall(METRICS)
-            web._server.process_request_thread(accepted, ("127.0.0.1", 0))
-            assert client.recv(64).startswith(b"HTTP/1.0 200 ")
-        assert len(web._server.connections) == 0
-
-
 def no_thread(_):
     raise RuntimeError("can't start new thread")
 
@@ -200,7 +169,7 @@ def test_a_client_that_breaks_off_leaves_no_trace(secure, is_secure, capfd):
             with connected(web.port) as client:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset, no farewell
                 client.sendall(sent)
-        until(lambda: not len(web._server.connections))
+        until(lambda: not len(web.connections))
         context = trusting(secure.parent / "server.crt") if is_secure else None
         assert seconds_to(raw, web.port, ASK, context) < 5
     assert capfd.readouterr().err == ""
@@ -209,10 +178,11 @@ def test_a_client_that_breaks_off_leaves_no_trace(secure, is_secure, capfd):
 def test_no_connection_stays_once_it_was_answered(secure):
     context = trusting(secure.parent / "server.crt")
     with served(secure) as web:
+        assert web.url == f"https://127.0.0.1:{web.port}/"
         files = open_files()
         for _ in range(30):
             assert raw(web.port, ASK, context)
-        until(lambda: not len(web._server.connections))
+        until(lambda: not len(web.connections))
         assert open_files() <= files
 
 

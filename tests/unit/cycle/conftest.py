@@ -4,23 +4,21 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.cycle.world import BEFORE, TARGET, World
-
-
-@pytest.fixture(autouse=True)
-def _at_once(monkeypatch):
-    """Nothing comes late here: what waits for that waits no time."""
-    monkeypatch.setattr("lib.cycle.housekeeping._LATE_SECONDS", 0.0)
+from tests.unit.cycle.world import LAST, TARGET, World
 
 
 @pytest.fixture
-def world(fp, tmp_path):
-    return World(fp, tmp_path)
+def make_world(tmp_path, monkeypatch):
+    made = []
 
-
-@pytest.fixture
-def make_world(fp, tmp_path):
-    def make(last=BEFORE, instances=("me",), **changed):
-        return World(fp, tmp_path, replace(TARGET, **changed), last, instances=instances)
+    def make(last=LAST, *, of_world=(), **changed):
+        made.append(World(tmp_path / str(len(made)), replace(TARGET, **changed), last, **dict(of_world)))
+        monkeypatch.setattr("time.sleep", made[0].sleep)
+        return made[-1]
 
     return make
+
+
+@pytest.fixture
+def world(make_world):
+    return make_world()

@@ -1,86 +1,100 @@
 """A cycle that builds on a base: where it comes from, and what follows where it does not."""
 
 import errno
-import hashlib
 import json
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from lib.command import Completed
-from lib.cycle import CycleRunner
-from lib.cycle.housekeeping import Housekeeping
-from lib.docker import Docker
 from lib.docker.environment import prepare_config
 from lib.reference import Reference
 from lib.result import StepName
-from tests.unit.cycle.world import DIGEST, FULL, TARGET, steps_of, told
-from tests.unit.support import (
-    AMBIGUOUS,
-    HOST,
-    INSPECT,
-    NAME,
-    NOT_THERE,
-    REFERENCE,
-    Memory,
-    Observed,
-    described,
-    digest_of,
-    hangs,
-    missing,
-    pulled,
-)
+from tests.unit.cycle.world import DENIED, STEPS, TARGET, World, at_digest, steps_of, theirs, told
+from tests.unit.fake_docker import HUNG, fails, says
+from tests.unit.support import AMBIGUOUS, HOST, NAME, missing
 
-BASE = Reference("docker.io", "library/alpine", "3")
+ALPINE = Reference("docker.io", "library/alpine", "3")
+BASE = theirs("9", layers=2)
 
 
-def base_argv(name):
-    return {"argv": ("pull", name)}
+@pytest.fixture
+def on_alpine(make_world):
+    """A world whose target is built on alpine, which stays on the host once it was pulled."""
+
+    def make(**changed):
+        world = make_world(base_image=ALPINE, **changed)
+        world.registry.put("alpine:3", BASE)
+        return world
+
+    return make
 
 
-@pytest.mark.parametrize("public", [False, True])
-def test_a_base_image_is_pulled_and_built_on(make_world, public):
-    """With `public-base` it is pulled without any login: in a config folder of its own, with none in it."""
-    world = make_world(base_image=BASE, public_base=public)
-    configs = []
+@pytest.fixture
+def on_digest(make_world):
+    """A world whose target is built on an image of its repository, by digest."""
+    world = make_world(base_layer_id=BASE.digest)
+    world.registry.put(f"{HOST}/lab/canary:base", BASE)
+    return world
 
-    def look():
-        path = world.folders[1 if public else 0] / "config.json"
-        configs.append(json.loads(path.read_text()) if path.exists() else None)
 
-    world.announce(
-        *FULL[:5],
-        ("pull", {"argv": ("pull", "alpine:3"), "does": look}),
-        ("describe", {"argv": (*INSPECT, "alpine:3"), "out": described(digest_of("9"), ("alpine:3",), layers=2)}),
-        *FULL[5:],
-        pull_back={"out": pulled(DIGEST, moved=1, already=2)},
-    )
+def builds_on(world, base=BASE):
+    """Return whether what the registry has is the payload on this base."""
+    return world.registry.images[NAME].layers[:-1] == base.layers
 
-    cycle = world.run()
+
+def test_a_base_image_is_pulled_and_built_on(on_alpine):
+    """It stays on the host, under its name."""
+    world = on_alpine()
+
+    cycle = world.cycle()
 
     assert told(cycle) == ("up",)
-    assert steps_of(cycle)[2] == "base ok"
-    assert world.dockerfile.startswith("FROM alpine:3\n")
-    pull = next(command for command in world.script.runner.commands if command.argv[1:] == ("pull", "alpine:3"))
-    assert pull.env["DOCKER_CONFIG"] == str(world.folders[public])
+    assert steps_of(cycle) == [f"{step} ok" for step in (*STEPS[:2], "base", *STEPS[2:])]
+    assert builds_on(world)
+    assert world.host.names() == dict.fromkeys(("alpine:3", at_digest(BASE, "alpine:3")), BASE.image_id)
 
 
-def test_an_anonymous_pull_never_asks_the_users_credential_store(make_world):
+LABELLED = replace(BASE, labels={"quay.expires-after": "1h", "maintainer": "somebody", "registry-monitor.kind": "x"})
+
+
+@pytest.mark.parametrize("option", ["base_image", "base_layer_id"])
+def test_no_label_of_the_base_says_anything_of_the_test_image_but_those_that_are_asked_for(make_world, option):
+    """A base that is to expire, or that is immutable, would have the registry do the same with the test image."""
+    wanted = {"base_image": ALPINE, "base_layer_id": LABELLED.digest}
+    world = make_world(image_labels=(("maintainer", "me"), ("team", "ops")), **{option: wanted[option]})
+    world.registry.put("alpine:3", LABELLED)
+    world.registry.put(f"{HOST}/lab/canary:base", LABELLED)
+
+    assert told(world.cycle()) == ("up",)
+    labels = dict(world.registry.images[NAME].labels)
+    assert (labels.pop("quay.expires-after"), labels.pop("registry-monitor.kind")) == ("", "")
+    assert (labels.pop("maintainer"), labels.pop("team")) == ("me", "ops")
+    assert set(labels) == {f"registry-monitor.{name}" for name in ("target", "instance", "token", "created")}
+
+
+@pytest.mark.parametrize(("public", "user"), [(False, "monitor"), (True, None)])
+def test_a_public_base_is_pulled_without_any_login(make_world, public, user):
+    """Also from the registry that the monitor has logged in to."""
+    name = f"{HOST}/lab/base:1"
+    world = make_world(base_image=Reference(HOST, "lab/base", "1"), public_base=public)
+    world.registry.put(name, BASE)
+    world.during("base", before=world.registry.accounts.clear)
+
+    assert told(world.cycle()) == ("up",)
+    assert (name, user) in world.registry.pulls
+
+
+def test_an_anonymous_pull_never_asks_the_users_credential_store(on_alpine):
     """Docker takes a config without any entry for one that uses the user's store (pass, secretservice): it has one."""
-    world = make_world(base_image=BASE, public_base=True)
+    world = on_alpine(public_base=True)
     configs = []
 
     def look():
-        path = world.folders[1] / "config.json"
-        configs.append(json.loads(path.read_text()) if path.exists() else {})
+        configs.append(json.loads((Path(world.docker.commands[-1].env["DOCKER_CONFIG"]) / "config.json").read_text()))
 
-    world.announce(
-        *FULL[:5],
-        ("pull", {"argv": ("pull", "alpine:3"), "does": look}),
-        ("describe", {"argv": (*INSPECT, "alpine:3"), "out": described(digest_of("9"), ("alpine:3",), layers=2)}),
-        *FULL[5:],
-    )
+    world.during("base", before=look)
     world.cycle()
 
     assert configs[0].get("auths")
@@ -95,17 +109,16 @@ def test_an_anonymous_pull_never_asks_the_users_credential_store(make_world):
         (errno.EACCES, ("credential_helper", "config")),
     ],
 )
-def test_an_anonymous_config_that_can_t_be_written_fails_the_base(make_world, monkeypatch, number, wanted):
+def test_an_anonymous_config_that_can_t_be_written_fails_the_base(on_alpine, monkeypatch, number, wanted):
     """It is the base's step that needs it; the logins of the registry were made before."""
-    world = make_world(base_image=BASE, public_base=True)
+    world = on_alpine(public_base=True)
 
     def prepare(folder, *logins):
         if folder == world.folders[1]:
             raise OSError(number, os.strerror(number), str(folder))
         prepare_config(folder, *logins)
 
-    monkeypatch.setattr("lib.cycle.prepare_config", prepare)
-    world.announce(*FULL[:5], "sweep")
+    monkeypatch.setattr("lib.cycle.steps.prepare_config", prepare)
 
     cycle = world.run()
 
@@ -119,182 +132,108 @@ def test_an_anonymous_config_that_can_t_be_written_fails_the_base(make_world, mo
 )
 def test_a_base_that_can_t_be_pulled_is_the_dependencys_fault(make_world, host, wanted):
     """Another registry's failure is not the monitored one's; the monitored one's own keeps its reason."""
-    base = Reference(host, "library/alpine", "3")
-    world = make_world(base_image=base)
-    world.announce(
-        *FULL[:5],
-        ("pull", {"argv": ("pull", base.familiar), "out": "", "err": AMBIGUOUS, "code": 1}),
-        "sweep",
-    )
+    world = make_world(base_image=Reference(host, "library/alpine", "3"))
+    world.during("base", instead=fails(AMBIGUOUS))
 
     assert told(world.run()) == wanted
 
 
-def test_a_base_that_is_slow_is_the_dependencys_fault(make_world):
+def test_a_base_that_is_slow_is_the_dependencys_fault(on_alpine):
     """A deadline passed while the base came is no fault of the monitored registry's."""
-    world = make_world(base_image=BASE)
-    world.announce(*FULL[:5], ("pull", {"argv": ("pull", "alpine:3"), "does": hangs}), "ask", "sweep")
+    world = on_alpine()
+    world.during("base", instead=HUNG)
 
     assert told(world.run()) == ("unknown", "base", "base_image", "dependency")
 
 
-LAYER_ID = digest_of("9")
-AT_DIGEST = f"{REFERENCE.repository}@{LAYER_ID}"
-LOCAL = f"registry-monitor-base/{hashlib.sha256(NAME.encode()).hexdigest()[:16]}:local"
-
-
-def find(*names, text=""):
-    """Announce that images are looked for; `text` describes those that are there."""
-    absent = [name for name in names if name not in text]
-    return "describe", {"argv": (*INSPECT, *names), "out": text, "err": missing(*absent), "code": int(bool(absent))}
-
-
-@pytest.mark.parametrize("others", [("user/base:1",), ()])
-def test_a_local_image_is_built_on_by_its_id(make_world, others):
-    """It gets a name to build on, which is taken away again only where the image has others, and so stays."""
-    world = make_world(base_layer_id=LAYER_ID)
-    world.announce(
-        *FULL[:5],
-        find(LAYER_ID, AT_DIGEST, text=described(LAYER_ID, others, layers=2)),
-        ("hold", {"argv": ("tag", LAYER_ID, LOCAL)}),
-        *FULL[5:],
-        *([("rmi", {"argv": ("rmi", LOCAL)})] if others else []),
-        pull_back={"out": pulled(DIGEST, moved=1, already=2)},
-    )
+def test_a_local_image_is_built_on_by_its_id(make_world):
+    """It gets a name to build on, which is taken away again."""
+    world = make_world(base_layer_id=BASE.image_id)
+    world.has(BASE, "user/base:1")
 
     assert told(world.run()) == ("up",)
-    assert world.dockerfile.startswith(f"FROM {LOCAL}\n")
+    assert builds_on(world)
 
 
-def test_a_base_by_digest_is_pulled_from_the_repository(make_world):
-    """A digest that no local image has is one of the repository's."""
-    world = make_world(base_layer_id=LAYER_ID)
-    world.announce(
-        *FULL[:5],
-        find(LAYER_ID, AT_DIGEST),
-        ("pull", {"argv": ("pull", AT_DIGEST), "out": pulled(LAYER_ID)}),
-        find(AT_DIGEST, text=described(digest_of("8"), (), digests=(AT_DIGEST,))),
-        ("hold", {"argv": ("tag", digest_of("8"), LOCAL)}),
-        *FULL[5:],
-        ("rmi", {"argv": ("rmi", LOCAL)}),
-        pull_back={"out": pulled(DIGEST, moved=1, already=1)},
-    )
+def test_a_local_image_without_a_name_keeps_the_one_that_it_got(make_world):
+    """To take its only name away would remove the image."""
+    world = make_world(base_layer_id=BASE.image_id)
+    world.has(BASE)
 
-    cycle = world.run()
+    for _ in range(2):
+        assert told(world.cycle()) == ("up",)
+        (name,) = world.host.images[BASE.image_id].names
+        assert name.startswith("registry-monitor-base/")
+
+
+def test_a_base_by_digest_is_pulled_from_the_repository(on_digest):
+    """A digest that no local image has is one of the repository's; it stays, by its digest."""
+    cycle = on_digest.cycle()
 
     assert told(cycle) == ("up",)
     assert steps_of(cycle)[2] == "base ok"
+    assert builds_on(on_digest)
+    assert on_digest.host.names() == {at_digest(BASE): BASE.image_id}
 
 
 def test_the_very_image_that_is_the_base_may_be_overwritten(make_world):
     """The image under the tag that `base-layer-id` names is no reason to stop, and stays on the host to build on."""
-    world = make_world(last=None, base_layer_id=LAYER_ID)
-    base = described(digest_of("8"), (NAME,), digests=(AT_DIGEST,))
-    world.announce(
-        *FULL[:4],
-        ("describe", {"out": base}),
-        find(LAYER_ID, AT_DIGEST, text=base),
-        ("hold", {"argv": ("tag", digest_of("8"), LOCAL)}),
-        *FULL[5:],
-        ("rmi", {"argv": ("rmi", LOCAL)}),
-        pull={"out": pulled(LAYER_ID)},
-        pull_back={"out": pulled(DIGEST, moved=1, already=1)},
-    )
+    world = make_world(last=None, base_layer_id=BASE.digest)
+    world.registry.put(NAME, BASE)
 
-    assert told(world.run()) == ("up",)
+    assert told(world.cycle()) == ("up",)
+    assert builds_on(world)
+    assert world.host.names() == {at_digest(BASE): BASE.image_id}
+    assert [name for name, _ in world.registry.pulls] == [NAME, NAME]
 
 
-def test_a_base_that_vanishes_as_it_comes_is_a_failed_step(make_world):
+def test_a_base_that_vanishes_as_it_comes_is_a_failed_step(on_digest):
     """Where somebody removes the base between its pull and the build, that is a failure, and no crash."""
-    world = make_world(base_layer_id=LAYER_ID)
-    world.announce(
-        *FULL[:5],
-        find(LAYER_ID, AT_DIGEST),
-        ("pull", {"argv": ("pull", AT_DIGEST), "out": pulled(LAYER_ID)}),
-        find(AT_DIGEST),
-        "ask",
-        "sweep",
-    )
+    on_digest.during("base", after=lambda: on_digest.host.rmi(at_digest(BASE)))
 
-    cycle = world.run()
+    cycle = on_digest.run()
 
     assert told(cycle)[:2] == ("unknown", "base")
     assert steps_of(cycle)[2:] == ["base failed"]
 
 
-def test_a_base_that_docker_says_is_nothing_is_a_failed_step(make_world):
+def test_a_base_that_docker_says_is_nothing_is_a_failed_step(on_digest):
     """Nothing can be built on what docker pulled, and then describes as no image at all."""
-    world = make_world(base_layer_id=LAYER_ID)
-    world.announce(
-        *FULL[:5],
-        find(LAYER_ID, AT_DIGEST),
-        ("pull", {"argv": ("pull", AT_DIGEST), "out": pulled(LAYER_ID)}),
-        ("describe", {"argv": (*INSPECT, AT_DIGEST), "out": "[]\n"}),
-        "sweep",
-    )
+    on_digest.docker.when("image", "inspect", "--format", "{{json .}}", at_digest(BASE), instead=says("[]\n"))
 
-    cycle = world.run()
+    cycle = on_digest.cycle()
 
     assert told(cycle) == ("unknown", "base", "base_image", "dependency")
-    assert AT_DIGEST in cycle.failed.detail
+    assert at_digest(BASE) in cycle.failed.detail
 
 
 def test_a_short_id_that_is_nowhere_is_told(make_world):
     """An ID can only be a local image's."""
-    world = make_world(base_layer_id="abcdef123456")
-    at = f"{REFERENCE.repository}@abcdef123456"
-    world.announce(*FULL[:5], find("abcdef123456", at), "sweep")
-
-    cycle = world.run()
+    cycle = make_world(base_layer_id="abcdef123456").run()
 
     assert told(cycle) == ("unknown", "base", "base_image", "dependency")
     assert "abcdef123456" in cycle.failed.detail
 
 
-def test_a_step_stands_once_in_a_cycle(make_world):
+def test_a_step_stands_once_in_a_cycle(on_alpine):
     """Where the base was pulled, and then can't be described, the step failed: it did not also succeed."""
-    world = make_world(base_image=BASE)
-    world.announce(
-        *FULL[:5],
-        ("pull", {"argv": ("pull", "alpine:3")}),
-        ("describe", {"argv": (*INSPECT, "alpine:3"), "err": missing("alpine:3"), "code": 1}),
-        "ask",
-        "sweep",
-    )
+    world = on_alpine()
+    world.during("base", "image", instead=fails(missing("alpine:3")))
 
-    assert [step.name for step in world.run().steps] == [StepName.LOGIN, StepName.PULL, StepName.BASE]
+    assert [step.name for step in world.cycle().steps] == [StepName.LOGIN, StepName.PULL, StepName.BASE]
 
 
-def test_two_targets_on_one_base_do_not_take_each_others_name_away(tmp_path):
-    """Two cycles at once build on one local image: the name that one takes away is not the one the other builds on."""
-    engine = Engine()
-    dockerfiles = []
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        target = replace(TARGET, name=name, base_layer_id=LAYER_ID, reference=Reference(HOST, f"lab/{name}"))
-        docker = Docker(engine, "docker", {}, tmp_path / name)
-        housekeeping = Housekeeping(target, "me", {"dead"}.__contains__)
-        CycleRunner(target, docker, docker, housekeeping, tmp_path / name, Memory(), Observed(), "me")()
-        dockerfiles.append(engine.dockerfile)
+@pytest.mark.parametrize("fault", [None, DENIED])
+def test_two_targets_on_one_base_do_not_take_each_others_name_away(make_world, tmp_path, fault):
+    """A cycle ends while another one is about to build on the same local image: both find their base."""
+    one = make_world(base_layer_id=BASE.image_id)
+    one.has(BASE, "user/base:1")
+    target = replace(TARGET, name="two", reference=Reference(HOST, "lab/two"), base_layer_id=BASE.image_id)
+    two = World(tmp_path / "two", target, None, docker=one.docker)
+    ended = []
+    if fault:
+        two.during("push", instead=fails(fault))
+    one.during("build", before=lambda: ended.append(two.cycle()))
 
-    (one,), (two,) = ([line for line in text.splitlines() if line.startswith("FROM ")] for text in dockerfiles)
-    assert one != two
-
-
-class Engine:
-    """An engine that holds one image, LAYER_ID, and an empty registry; it keeps the last Dockerfile."""
-
-    def __call__(self, command):
-        verb = command.argv[1]
-        if verb == "pull":
-            return Completed(1, "", NOT_THERE, 0.1)
-        if verb == "image":
-            asked = command.argv[5:]
-            text = "".join(described(LAYER_ID, ("user/base:1",)) for name in asked if name == LAYER_ID)
-            errors = missing(*(name for name in asked if name != LAYER_ID))
-            return Completed(1 if errors else 0, text, errors, 0.1)
-        if verb == "build":
-            with open(f"{command.argv[-1]}/Dockerfile", encoding="utf-8") as file:  # noqa: PTH123  a path given to docker
-                self.dockerfile = file.read()
-            return Completed(1, "", "enough is known\n", 0.1)
-        return Completed(0, "", "", 0.1)
+    assert told(one.run()) == ("up",)
+    assert [told(cycle)[0] for cycle in ended] == ["down" if fault else "up"]

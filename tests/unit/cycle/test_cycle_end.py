@@ -3,54 +3,75 @@
 import pytest
 
 from lib.command import Stopped
-from tests.unit.cycle.world import BEFORE, DENIED, DIGEST, FULL, HUNG, IMAGE, our, stops, told
-from tests.unit.support import INSPECT, NAME, pulled
+from tests.unit.cycle.world import DENIED, LAST, STEPS, theirs, told
+from tests.unit.fake_docker import HUNG, STOPPED, fails
+from tests.unit.support import NAME
 
 
-@pytest.mark.parametrize("step", ["look", "login", "pull", "build", "push", "rmi", "pull_back"])
+@pytest.mark.parametrize("step", STEPS)
 def test_a_stop_ends_the_cycle_and_cleans_up(world, step):
-    """Wherever it comes, no verdict is made of it, and what is left is looked for by commands that still run."""
-    until = FULL[: FULL.index(step) + 1]
-    world.announce(*until, "sweep", "sweep", **{step: {"does": stops}})
+    """Wherever it comes, no verdict is made of it; what is left goes, also what the engine still finishes."""
+    world.has(theirs("e"), NAME)
+    world.during(step, instead=STOPPED, is_late=step != "login")
+
+    with pytest.raises(Stopped):
+        world.run()
+
+    world.docker.finish_late()
+    world.check()
+    pushed = world.registry.images[NAME].digest
+    assert world.last_push.digest == (pushed if step in ("rmi", "pull_back") else LAST.digest)
+
+
+@pytest.mark.parametrize("step", ["build", "pull_back"])
+def test_a_stop_before_a_step_has_nothing_late_to_wait_for(world, step):
+    """The command before it came to its end: what it made is there, and goes at once."""
+    world.during(step, instead=Stopped())
 
     with pytest.raises(Stopped):
         world.run()
 
     world.check()
-    assert world.script.runner.commands[-1].cleanup
-    assert world.script.runner.commands[-2].cleanup
-    assert world.memory.pushes[NAME].digest == (DIGEST if step in ("rmi", "pull_back") else BEFORE.digest)
+    assert world.slept == []
 
 
-def test_an_only_cycle_waits_for_what_comes_late(world):
-    """Where no second cycle will look for it, what was ended by force is looked for twice by the first."""
-    world.cycle.is_only = True
-    late = [
-        ("sweep", {"out": f"{IMAGE}\n"}),
-        ("describe", {"argv": (*INSPECT, IMAGE), "out": our(IMAGE, ())}),
-        ("rmi", {"argv": ("rmi", IMAGE)}),
-    ]
-    world.announce(*FULL[:7], "ask", "sweep", *late, push=HUNG)
+def test_a_stop_before_the_first_step_ends_the_cycle(world):
+    world.has(theirs("e"), NAME)
+    world.docker.when("image", instead=STOPPED)
 
-    assert told(world.run()) == ("down", "push", "timeout", "network")
+    with pytest.raises(Stopped):
+        world.run()
+
+    world.check()
+    assert world.observed.told == []
+
+
+@pytest.mark.parametrize("step", ["pull", "build", "pull_back"])
+def test_an_only_cycle_waits_for_what_comes_late(make_world, step):
+    """Where no second cycle will look for it, what was ended by force is looked for again a moment later."""
+    world = make_world(of_world={"is_only": True})
+    world.during(step, instead=HUNG, is_late=True)
+
+    assert told(world.run())[1] == step
+    assert len(world.slept) == 1
 
 
 @pytest.mark.parametrize("is_only", [True, False])
-def test_what_came_to_its_own_end_is_waited_for_by_none(world, is_only):
+def test_what_came_to_its_own_end_is_waited_for_by_none(make_world, is_only):
     """A refused push is over when it fails."""
-    world.cycle.is_only = is_only
-    world.announce(*FULL[:7], "sweep", push={"out": "", "err": DENIED, "code": 1})
+    world = make_world(of_world={"is_only": is_only})
+    world.during("push", instead=fails(DENIED))
 
     assert told(world.run()) == ("down", "push", "denied", "credentials")
+    assert world.slept == []
 
 
 def test_what_can_t_be_cleaned_up_is_logged_and_removed_before_the_next_cycle(world, caplog):
     """A failed clean-up changes no verdict, and is made good."""
-    fails = {"out": "", "err": "Error response from daemon: conflict: it is in use\n", "code": 1}
-    world.announce(*FULL[:-1], ("remove_back", fails), ("describe", {"out": our()}), ("sweep", fails))
+    conflict = fails("Error response from daemon: conflict: it is in use\n")
+    world.afterwards("rmi", instead=conflict, times=2)
 
-    assert told(world.run()) == ("up",)
+    assert told(world.cycle()) == ("up",)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-
-    world.announce(*FULL, pull={"out": pulled(DIGEST)})
+    assert len(world.host.images) == 1
     assert told(world.run()) == ("up",)

@@ -1,177 +1,187 @@
-"""A scripted world for one cycle: the commands of docker, what each gives, and what the cycle remembers."""
+"""A world for the cycles of one target: a host and its registries, kept by `FakeDocker`, and what the cycles remember.
 
+Everything under test is made here, and nowhere else in these tests.
+"""
+
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
-from lib.command import Stopped
 from lib.cycle import CycleRunner
+from lib.cycle.build_cache import BuildLock
 from lib.cycle.housekeeping import Housekeeping
-from lib.docker import Docker
-from lib.result import Push
+from lib.cycle.leftovers import Leftovers
+from lib.cycle.strangers import Strangers
+from lib.docker import BuiltBy, Docker
+from lib.result import Push, StepName
 from lib.secret import Secret
-from lib.target import Credentials, Target
-from tests.unit.support import (
-    CLIENT_VERSION,
-    HOST,
-    INSPECT,
-    NAME,
-    NO_DAEMON,
-    PASSWORD,
-    REFERENCE,
-    SWEEP,
-    VERSION,
-    Memory,
-    Observed,
-    Script,
-    described,
-    digest_of,
-    hangs,
-    labels_of,
-    missing,
-    pulled,
-    pushed,
-    removed,
-)
+from lib.target import Builder, Credentials, Target
+from tests.unit.fake_docker import FakeDocker
+from tests.unit.fake_docker.registry import Content, hashed, repository_of
+from tests.unit.support import HOST, NAME, PASSWORD, REFERENCE, Memory, Observed, digest_of, labels_of
 
 TARGET = Target("lab", REFERENCE, Credentials("monitor", Secret(PASSWORD)))
+STEPS = ("login", "pull", "build", "push", "rmi", "pull_back")
+NOW = datetime.now(UTC)
 
-#: What this cycle pushes, and what was pushed before it.
-IMAGE, DIGEST = digest_of("a"), digest_of(1)
-BEFORE = Push(digest_of(2), digest_of("b"), "token", "me", datetime.now(UTC) - timedelta(minutes=2))
-
-#: How docker does not answer.
-HUNG = {"does": hangs}
-GONE = {"out": "28.2.2 \n", "err": NO_DAEMON, "code": 1}
-
-#: How docker says that there is no image of the test image's name.
-ABSENT = {"err": missing(NAME), "code": 1}
+#: An instance that died, as BuildKit's cache has to name one.
+DEAD = "d" * 32
 
 SERVER_ERROR = "received unexpected HTTP status: 503 Service Unavailable\n"
 DENIED = "denied: requested access to the resource is denied\n"
 
-#: The commands of a good cycle by what they are for; {held} and {context} are filled in.
-COMMANDS = {
-    "look": (*INSPECT, NAME, "{held}"),
-    "sweep": SWEEP,
-    "login": ("login", "--username", "monitor", "--password-stdin", HOST),
-    "pull": ("pull", NAME),
-    "describe": (*INSPECT, NAME),
-    "remove": ("rmi", NAME),
-    "build": ("build", "--quiet", "--no-cache", "--force-rm", "--network", "none", "--tag", NAME, "{context}"),
-    "push": ("push", NAME),
-    "rmi": ("rmi", NAME),
-    "pull_back": ("pull", NAME),
-    "describe_back": (*INSPECT, NAME),
-    "remove_back": ("rmi", NAME),
-    "ask": VERSION,
-    "ask_cli": CLIENT_VERSION,
-    "hold": ("tag", "{image}", "{held}"),
-    "give_back": ("tag", "{held}", NAME),
-    "let_go": ("rmi", "{held}"),
-}
+_VERBS = {"base": "pull", "pull_back": "pull"}
 
-#: What each gives when all is well.
-GOOD = {
-    "look": {"err": "{missing}", "code": 1},
-    "sweep": {},
-    "login": {"out": "Login Succeeded\n"},
-    "pull": {"out": pulled(BEFORE.digest)},
-    "remove": {"out": removed(BEFORE.image_id)},
-    "build": {"out": f"{IMAGE}\n", "err": "DEPRECATED: The legacy builder is deprecated\n"},
-    "push": {"out": pushed(DIGEST)},
-    "rmi": {"out": removed(IMAGE)},
-    "pull_back": {"out": pulled(DIGEST)},
-    "remove_back": {"out": removed(IMAGE)},
-    "ask": {"out": "28.2.2 20.10.24\n"},
-    "ask_cli": {"out": "Docker version 28.2.2, build e6534b4\n"},
-}
 
-#: The steps of a cycle that finds what the one before it left, and after which nothing is left to look for.
-FULL = ("look", "sweep", "login", "pull", "remove", "build", "push", "rmi", "pull_back", "remove_back")
+def theirs(mark, layers=1, **more):
+    """Return an image that no monitor made."""
+    return Content(digest_of(mark), tuple(hashed(mark, number) for number in range(layers)), **more)
 
-#: An image that no monitor made, by how it came and its names, and whether its name may be taken away again.
-STRANGERS = [
-    ({"moved": 1}, (NAME,), True),  # it was not here before
-    ({"moved": 0}, (NAME,), False),  # it was, and would be gone
-    ({"moved": 0}, (NAME, "user/kept:1"), True),  # it was, and stays under its other name
-    ({"moved": 0, "already": 3}, (NAME,), False),
-    ({"moved": 1, "status": "Image is up to date"}, (NAME,), False),
-]
+
+def our(mark, **labels):
+    """Return an image of a monitor's, of this instance and target unless the labels say otherwise."""
+    return theirs(mark, labels=labels_of(**{"created": NOW} | labels).to_dict())
+
+
+def at_digest(content, name=NAME):
+    return f"{repository_of(name)}@{content.digest}"
+
+
+#: What was pushed before the first cycle.
+BEFORE = our("b", created=NOW - timedelta(minutes=2))
+LAST = Push(BEFORE.digest, BEFORE.image_id, "token", "me", NOW - timedelta(minutes=2))
+
+
+class Dying:
+    """An instance called `me`, and those that died beside it: all that `Leftovers` asks of the two.
+
+    Attributes:
+        dead: those that are not forgotten, each with for how many seconds its folder has been as it is.
+        living: those that are known to be alive.
+        notes: the notes of `me`, by name.
+        left: the notes of the dead.
+    """
+
+    name = "me"
+
+    def __init__(self, *dead):
+        self.neighbours = self
+        self.dead = dict.fromkeys(dead, 3600.0)
+        self.living = set()
+        self.notes = {}
+        self.left = {}
+
+    def look(self):
+        return dict(self.dead)
+
+    def is_living(self, name):
+        return name in self.living
+
+    def forget(self, name):
+        del self.dead[name]
+
+    def note(self, name, text=""):
+        self.notes[name] = text
+
+    def done(self, name):
+        self.notes.pop(name, None)
+        self.left.pop(name, None)
 
 
 class World:
-    """A target, its docker and what it remembers.
+    """A target, a host, the registries and what the cycles remember.
 
     Attributes:
-        dockerfile: that of the last build.
+        docker: the fake docker; worlds can share one.
+        host, registry: what it keeps.
+        instance: this process, and the dead beside it.
+        cli: the CLI as the cycles have it.
+        pushes: what outlives a cycle.
+        observed: what was told of the steps.
+        folders: the private Docker config folders, of the target and of strangers.
+        slept: for how long it was waited, in which no time passes.
     """
 
-    def __init__(self, fp, folder, target=TARGET, last=BEFORE, **more):
-        self.script = Script(fp)
-        self.memory = Memory({target.reference.familiar: last} if last else {}, **more)
+    def __init__(
+        self, folder, target=TARGET, last=LAST, *, docker=None, builder=BuiltBy.CLASSIC, build_lock=None,
+        names_contexts=True, instances=("me",), all_pushes=dict, **more,
+    ):  # fmt: skip
+        self.target = target
+        self.docker = docker or FakeDocker()
+        self.host, self.registry = self.docker.engine, self.docker.engine.registry
+        if last:
+            self.registry.put(target.reference.familiar, BEFORE)
+        if target.credentials:
+            self.registry.accounts[HOST] = {"monitor": PASSWORD}
+        self.instance = Dying("dead", DEAD)
+        self.slept = []
         self.observed = Observed()
         self.folders = [folder / name for name in ("target", "anonymous")]
         for path in self.folders:
-            path.mkdir()
+            path.mkdir(parents=True)
         env = {"PATH": "/bin", "DOCKER_BUILDKIT": "0"}
-        docker, anonymous = (Docker(self.script.runner, "docker", env, path) for path in self.folders)
-        housekeeping = Housekeeping(target, "me", {"dead"}.__contains__)
-        self.held = housekeeping._waiting
-        self.context = str(self.folders[0] / "context")
+        plain, stranger = (Docker(self.docker, "docker", env, path) for path in self.folders)
+        equipped = partial(_building_by, own=builder, names_contexts=names_contexts)
+        self.cli, self.stranger = (equipped(one, target.builder) for one in (plain, stranger))
+        self.housekeeping = Housekeeping(target, Leftovers(self.instance), build_lock or BuildLock())
+        self.pushes = Memory(last, instances, target.reference.familiar, all_pushes)
         self.cycle = CycleRunner(
-            target, docker, anonymous, housekeeping, self.folders[0], self.memory, self.observed, "me"
-        )
-        self.announced = []
-        self.dockerfile = ""
+            target, plain, stranger, self.housekeeping, self.folders[0], self.pushes, self.observed, "me",
+            for_builder=equipped, **more,
+        )  # fmt: skip
+        self.stays = self.host.snapshot()
 
-    def announce(self, *names, **changed):
-        """Script the named commands in this order, each as it is when all is well, or as it is changed here.
+    def strangers(self, monotonic):
+        return Strangers(self.cycle, monotonic)
 
-        A name may stand in a pair with its own change, where a command runs more than once.
-        """
-        for name in names:
-            name, change = (name, changed.pop(name, {})) if isinstance(name, str) else name  # noqa: PLW2901  unpacked
-            answer = GOOD.get(name, {}) | change
-            argv = answer.pop("argv", None) or self.argv(name)
-            answer = {key: self.filled(value) if isinstance(value, str) else value for key, value in answer.items()}
-            if name == "build":
-                answer["does"] = self.keep_dockerfile(answer.get("does"))
-            self.announced.append(argv)
-            self.script.on(*argv, **answer)
-        assert not changed, "changed, but not announced"
+    @property
+    def last_push(self):
+        return self.pushes.last
 
-    def argv(self, name):
-        return tuple(self.filled(argument) for argument in COMMANDS[name])
+    @property
+    def reference_name(self):
+        return self.target.reference.familiar
 
-    def filled(self, text):
-        for name, value in {
-            "{held}": self.held,
-            "{context}": self.context,
-            "{image}": digest_of("e"),
-            "{missing}": missing(NAME, self.held),
-        }.items():
-            text = text.replace(name, value)
-        return text
+    def has(self, content, *names):
+        """Put an image on the host, where it is to stay."""
+        self.host.add(content, *names)
+        self.stays = self.host.snapshot()
+        return content
 
-    def keep_dockerfile(self, does):
-        def keep():
-            with open(f"{self.context}/Dockerfile", encoding="utf-8") as file:  # noqa: PTH123  a path given to docker
-                self.dockerfile = file.read()
-            if does:
-                does()
+    def during(self, step, *words, **twist):
+        """Have the first `docker WORDS ...` of a step meet something; without words, the step's own command."""
+        under_way = ("started", StepName(step))
+        words = words or (_VERBS.get(step, step),)
+        self.docker.when(*words, only=lambda _: self.observed.told[-1:] == [under_way], **twist)
 
-        return keep
+    def afterwards(self, *words, **twist):
+        """Have the first such command that cleans up meet something."""
+        self.docker.when(*words, only=lambda command: command.cleanup, **twist)
 
     def run(self):
-        """Run one cycle; all that was announced must have run, in that order."""
+        """Run one cycle, after which all on the host is as it was."""
         cycle = self.cycle()
         self.check()
         return cycle
 
     def check(self):
-        assert self.script.ran == self.announced
+        assert self.host.snapshot() == self.stays
         target, anonymous = ([path.name for path in folder.iterdir()] for folder in self.folders)
         assert target == []
         assert set(anonymous) <= {"config.json"}
+
+    def sleep(self, seconds):
+        """Let what the engine finishes late come about meanwhile."""
+        self.slept.append(seconds)
+        self.docker.finish_late()
+
+
+def _building_by(docker, wanted, own, names_contexts):
+    builder = BuiltBy.BUILDKIT if wanted is Builder.BUILDKIT else own
+    if builder is BuiltBy.BUILDKIT:
+        env = {**docker.env, "DOCKER_BUILDKIT": "1"}
+        return replace(docker, builder=builder, build_flags=(), env=env, names_contexts=names_contexts)
+    return replace(docker, builder=builder)
 
 
 def told(cycle):
@@ -182,12 +192,3 @@ def told(cycle):
 
 def steps_of(cycle):
     return [f"{step.name} {step.outcome}" for step in cycle.steps]
-
-
-def our(image_id=IMAGE, tags=(NAME,), **labels):
-    return described(image_id, tags, labels_of(**labels))
-
-
-def stops():
-    """Be the `does` of a command at which the monitor is stopped."""
-    raise Stopped
