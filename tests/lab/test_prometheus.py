@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from lab.alertmanager import Alertmanager, Receiver
-from lab.daemon import await_true
+from lab.daemon import LabError, await_true
 from lab.misbehaviour import answer, plain
 from lab.monitor import Monitor
 from lab.prometheus import Prometheus
@@ -68,7 +68,25 @@ class Watch:
         return [(told.receiver, told.labels["alertname"]) for told in self.receiver.told if told.status == status]
 
     def await_told(self, status, receiver, alert):
-        await_true(lambda: (receiver, alert) in self.told(status), SOON, f"{alert} to be {status}")
+        try:
+            await_true(lambda: (receiver, alert) in self.told(status), SOON, f"{alert} to be {status}")
+        except LabError as error:
+            raise LabError(f"{error}\n{self.evidence()}") from error
+
+    def evidence(self):
+        """Return what tells why nobody was told: what was seen, scraped and recorded in the last minutes, and told."""
+        queries = (
+            "ALERTS[3m]",
+            "registry_monitor:outage:cycles[3m]",
+            "registry_monitor:reached[3m]",
+            "registry_monitor_consecutive_failures[3m]",
+            "up[3m]",
+        )
+        return "\n".join(
+            [f"{query}: {series}" for query in queries for series in self.prometheus.query(query)]
+            + [f"told: {told}" for told in self.receiver.told]
+            + [m.get("/status?format=json")[1] for m in self.monitors.values()]
+        )
 
     def failure(self, vantage):
         """Return step, reason and scope of the last cycle, as the monitor itself tells them."""
