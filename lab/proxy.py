@@ -32,9 +32,10 @@ class Proxy(Closing):
         """Given what makes a listening socket of a port (0: any), the registry's address, and the door: start it."""
         self.upstream = upstream
         self.door = door
-        self._listen = listen
-        self._listener = listen(0)
-        self.address: tuple[str, int] = self._listener.getsockname()
+        with listen(0) as found:
+            self.address: tuple[str, int] = found.getsockname()
+        # By its number: a port that was asked for so stays this proxy's while nobody listens there.
+        self._listener = listen(self.address[1])
         self._rules: list[_Rule] = []
         self._connections: set[socket.socket] = set()
         self._lock = threading.Lock()
@@ -74,13 +75,13 @@ class Proxy(Closing):
 
     @contextmanager
     def refusing(self) -> Iterator[None]:
-        """Refuse connections for a while, and break those that are open."""
+        """Refuse connections for a while, and break those that are open. The port is nobody else's meanwhile."""
         self._stop_accepting()
         self.hang_up()
         try:
             yield
         finally:
-            self._listener = self._listen(self.address[1])
+            self._listener.listen()
             self._accepting = self._start_accepting()
 
     def hang_up(self) -> None:
@@ -94,6 +95,7 @@ class Proxy(Closing):
     def close(self) -> None:
         """Stop."""
         self._stop_accepting()
+        self._listener.close()
         self.hang_up()
 
     def _action_for(self, method: str, path: str) -> Action:
@@ -109,7 +111,6 @@ class Proxy(Closing):
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
         self._accepting.join()
-        self._listener.close()
 
     def _accept(self, listener: socket.socket) -> None:
         while True:
