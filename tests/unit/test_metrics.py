@@ -18,6 +18,7 @@ from lib.metrics import Metrics
 from lib.metrics.exposition import WithoutCreated
 from lib.metrics.series import BUCKETS
 from lib.reference import parse_reference
+from lib.registry_api.found import Certificate, Found, RateLimit, Role
 from lib.result import Outcome, Step, StepName
 from lib.secret import Secret
 from lib.target import Anonymous, Credentials, StrangersMay
@@ -530,6 +531,18 @@ def test_a_part_that_breaks_does_not_take_the_rest_with_it(metrics, world, caplo
     assert "registry_monitor_healthy" not in names
     assert {"monitor_success", "registry_monitor_cycles_total"} <= names
     assert {record.message for record in caplog.records} == {"some metrics can't be had"}
+
+
+def test_a_target_has_no_more_than_240_series():
+    """With default options and a login, all certificates, a limit, and both kinds of cycle; beside `_created`."""
+    world = World(a_target(credentials=Credentials("monitor", Secret("s3cr3t"))))
+    quay = world["quay"]
+    found = Found(tuple(Certificate(f"{role}.example", role, 0.0) for role in Role), RateLimit(100, 76))
+    quay.series.found = lambda: found
+    world.finish(an_up_cycle(), a_failed_cycle())
+    series = [name for name, labels in scraped(world.metrics) if ("target", "quay") in labels]
+    assert {"registry_monitor_failing", "registry_monitor_rate_limit_limit"} < set(series)
+    assert 200 < len(series) <= 240
 
 
 def test_two_hundred_targets_are_written_much_faster_than_by_the_library(metrics, world):
