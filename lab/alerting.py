@@ -10,6 +10,7 @@ import json
 import re
 import shutil
 import socket
+import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -178,17 +179,17 @@ class Alerting(Holding):
 
     def _evidence(self) -> str:
         """Return what tells why nobody was told: what was seen, scraped and recorded in the last minutes, and told."""
+        now = time.time()
         queries = (
-            "ALERTS[3m]",
-            "instance_target:registry_monitor_consecutive_failures:outage[3m]",
-            "instance_target:registry_monitor_up:reached[3m]",
-            "registry_monitor_consecutive_failures[3m]",
-            "registry_monitor_verdict[3m]",
-            "up[3m]",
-            "scrape_duration_seconds[3m]",
+            "ALERTS",
+            "instance_target:registry_monitor_consecutive_failures:outage",
+            "instance_target:registry_monitor_up:reached",
+            "registry_monitor_verdict == 1",
+            "up",
+            "scrape_duration_seconds",
         )
         return "\n".join(
-            [f"{query}: {series}" for query in queries for series in self.prometheus.query(query)]
+            [f"{query}: {s}" for query in queries for s in self.prometheus.query_range(query, now - 2 * SOON, now, 2)]
             + [f"told: {told}" for told in self.receiver.told]
             + [monitor.get("/status?format=json")[1] for monitor in self.monitors.values()]
         )

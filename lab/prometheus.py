@@ -103,16 +103,14 @@ class Prometheus(Watcher):
         super().__init__(folder, (*argv, "--log.level=warn"))
 
     def query(self, expression: str) -> list[Series]:
-        """Given an expression, return its value now, or its values in the time that it is about (`up[3m]`). Raise
-        OSError; LabError where it is refused.
-        """
+        """Given an expression, return its value now. Raise OSError; LabError where it is refused."""
         result: Any = self._ask("query", query=expression)["result"]
-        return [_series(one["metric"], one.get("values") or [one["value"]]) for one in result]
+        return [Series(series["metric"], (float(series["value"][1]),)) for series in result]
 
     def query_range(self, expression: str, start: float, end: float, step_seconds: float) -> list[Series]:
         """Given an expression, and a range in seconds since 1970, return its values there. Raise as `query`."""
         result: Any = self._ask("query_range", query=expression, start=start, end=end, step=step_seconds)["result"]
-        return [_series(one["metric"], one["values"]) for one in result]
+        return [Series(series["metric"], tuple(float(value) for _, value in series["values"])) for series in result]
 
     def label_values(self, label: str, match: str) -> list[str]:
         """Given a label and a selector of series, return the values that the label has there. Raise as `query`."""
@@ -128,7 +126,3 @@ class Prometheus(Watcher):
         if answer["status"] != "success":
             raise LabError(f"{parameters} was refused: {answer['error']}")
         return answer["data"]
-
-
-def _series(labels: dict[str, str], values: Sequence[tuple[float, str]]) -> Series:
-    return Series(labels, tuple(float(value) for _, value in values))

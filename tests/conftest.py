@@ -31,7 +31,8 @@ _OF_TOOLS = (_TESTS / "bench", _TESTS / "equipment")
 _LONG = [
     _TESTS / "lab" / f"test_{name}.py"
     for name in (
-        *("every_engine", "fault_matrix", "systemd", "rested", "deadlines", "secrets", "engines", "prometheus"),
+        *("every_engine", "dashboard", "fault_matrix", "systemd", "rested", "deadlines", "secrets", "engines"),
+        *("prometheus",),
         *("starved", "service", "speakers", "replicas", "life", "many_targets", "habits", "strangers"),
         *("image", "socket_proxy", "podman_service", "history"),
     )

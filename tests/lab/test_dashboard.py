@@ -287,14 +287,17 @@ def _bucket_below(seconds):
 
 
 def test_phases_are_those_of_the_steps_and_add_up(hour):
+    """Of steps whose lines tell: now and then one is not divided."""
     shown = hour.shown_by("What pulls and pushes spend their time on", "target", "step", "phase")
     for target, step in (("lab", "pull"), ("lab", "push"), ("lab", "pull_back"), ("copy", "pull")):
         steps = hour.steps(target, step)
+        told = [one for one in steps if one["phases"]]
+        assert len(told) > 0.8 * len(steps), (target, step)
         parts = {phase: value for (*who, phase), value in shown.items() if who == [target, step]}
-        mean = sum(one["seconds"] for one in steps) / len(steps)
+        mean = sum(one["seconds"] for one in told) / len(steps)
         assert sum(parts.values()) == pytest.approx(mean, rel=0.25), (target, step)
         for phase, value in parts.items():
-            truth = sum(one["phases"][phase] for one in steps) / len(steps)
+            truth = sum(one["phases"][phase] for one in told) / len(steps)
             assert value == pytest.approx(truth, rel=0.25, abs=0.05), (target, step, phase)
 
 
