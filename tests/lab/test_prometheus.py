@@ -75,15 +75,10 @@ class Watch:
 
     def evidence(self):
         """Return what tells why nobody was told: what was seen, scraped and recorded in the last minutes, and told."""
-        queries = (
-            "ALERTS[3m]",
-            "registry_monitor:outage:cycles[3m]",
-            "registry_monitor:reached[3m]",
-            "registry_monitor_consecutive_failures[3m]",
-            "up[3m]",
-        )
+        now = time.time()
+        queries = ("ALERTS", "registry_monitor:outage:cycles", "registry_monitor:reached", "registry_monitor_up", "up")
         return "\n".join(
-            [f"{query}: {series}" for query in queries for series in self.prometheus.query(query)]
+            [f"{query}: {s}" for query in queries for s in self.prometheus.query_range(query, now - 2 * SOON, now, 2)]
             + [f"told: {told}" for told in self.receiver.told]
             + [m.get("/status?format=json")[1] for m in self.monitors.values()]
         )
