@@ -128,11 +128,11 @@ class PushingCycle(CycleInProgress):
     def _pull_back(self, push: Push) -> None:
         def judge(pulled: Pulled) -> Failure | None:
             self.pulled_digest = pulled.digest
-            image = None
+            image = other = None
             if pulled.digest != push.digest:
-                image = self.docker.describe(self.reference, self.steps.upkeep_seconds)
+                image, other = self._look_at(pulled)
             self.is_ours_to_remove = image is None or judgement.is_removable(pulled, image)
-            if image and (other := self._new_door(image)):
+            if other is not None:
                 return judgement.shared_with(other)
             return judgement.judge_pulled_back(
                 pulled.digest, image, push, self.pushes.is_ours, self.pushes.given_up
@@ -164,14 +164,14 @@ class PushingCycle(CycleInProgress):
         if last is not None and pulled.digest == last.digest:
             self.housekeeping.remove_test_image(self.docker)
             return None
-        image = self.docker.describe(self.reference, self.steps.upkeep_seconds)
-        if image is None:  # docker answers that there is none: then there is none to overwrite
+        image, other = self._look_at(pulled)
+        if image is None:  # then there is none to overwrite
             return None
         wanted_base = is_base(image, pulled.digest, self.target.base_layer_id)
         if judgement.is_removable(pulled, image) and not wanted_base:
             self.housekeeping.remove_test_image(self.docker)
         if Labels.from_dict(image.labels) is not None:
-            if self._new_door(image):
+            if other is not None:
                 return None
             return judgement.judge_found(image, pulled.digest, last, self.pushes.is_ours, self.pushes.given_up)
         if self.target.overwrite or wanted_base or judgement.made_by_original(image):

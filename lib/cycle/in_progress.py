@@ -19,7 +19,7 @@ from lib.cycle.login import log_in
 from lib.cycle.payload import Labels
 from lib.cycle.steps import Observer, StepFailed, Steps
 from lib.cycle.transfers import Transfers
-from lib.docker import Docker
+from lib.docker import Docker, DockerError
 from lib.docker.answers import Image, Pulled
 from lib.docker.environment import forget_logins
 from lib.failure import Scope
@@ -161,12 +161,24 @@ class CycleInProgress(ABC):
             self.housekeeping.expect_pulled(pulled.digest)
         return pulled
 
-    def _new_door(self, image: Image) -> str | None:
-        """Given what the tag shows, return the other target of this monitor that pushed it, None if none did, or if the
-        two were known to be one when this cycle began: since then they take turns.
+    def _look_at(self, pulled: Pulled) -> tuple[Image | None, str | None]:
+        """Given a pull, return the image that it brought, None if there is none to look at; and the other target of
+        this monitor that pushed it, None if none did, or if the two were known to be one when this cycle began: since
+        then they take turns. Raise DockerError.
         """
-        labels = Labels.from_dict(image.labels)
-        other = self.pushes.recognise(labels.token) if labels else None
+        try:
+            image = self.docker.describe(self.reference, self.steps.upkeep_seconds)
+        except DockerError as error:
+            # A cycle that reaches this tag by another name removes the image that it pushed with all names.
+            other = self._new_door(self.pushes.token_of(pulled.digest)) if error.failure.not_there else None
+            if other is None:
+                raise
+            return None, other
+        labels = Labels.from_dict(image.labels) if image else None
+        return image, self._new_door(labels.token if labels else None)
+
+    def _new_door(self, token: str | None) -> str | None:
+        other = self.pushes.recognise(token) if token else None
         return None if self.pushes.doors is self.doors else other
 
     def _clean_up(self) -> None:

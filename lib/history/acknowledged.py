@@ -43,10 +43,10 @@ class Acknowledged:
         with self._lock:
             self._pushes.append((self._monotonic(), push))
 
-    def find(self, token: str) -> Push | None:
-        """Given the token of an image, return its push, None if it is not among them."""
+    def find(self, token_or_digest: str) -> Push | None:
+        """Given the token or the digest of an image, return its push, None if it is not among them."""
         with self._lock:
-            return next((push for _, push in self._pushes if push.token == token), None)
+            return next((push for _, push in self._pushes if token_or_digest in (push.token, push.digest)), None)
 
     def lag(self, token: str, created: datetime) -> float:
         """Given an image's token, and when it was made, return how many seconds ago a push replaced it: 0 if none did.

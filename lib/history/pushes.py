@@ -106,6 +106,11 @@ class Pushes:
         """Given the token of an image, return whether it was pushed from here, not long ago. Takes no lock."""
         return token in self._recent or token in self.begun
 
+    def token_of(self, digest: str | None) -> str | None:
+        """Given the digest of an image, return the token of the push that any target made of it, None if none did."""
+        pushes = (door.acknowledged.find(digest) for door in tuple(self._all().values()) if digest)
+        return next((push.token for push in pushes if push is not None), None)
+
     def of_target(self, name: str) -> Pushes | None:
         """Given a target's name, return what was pushed for it, None if there is no such target now."""
         return self._all().get(name)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from lib.reference import Reference
-from tests.unit.cycle.world import STEPS, TARGET, World, told
+from tests.unit.cycle.world import STEPS, TARGET, World, our, told
 from tests.unit.fake_docker import FakeDocker
 from tests.unit.support import HOST
 
@@ -75,6 +75,27 @@ def test_the_image_of_the_other_right_after_a_push_is_foreign_and_both_are_named
     assert "'inner'" in cycle.failed.detail
     assert "take turns from now on" in cycle.failed.detail
     assert len(recognised(caplog)) == 1
+
+
+@pytest.mark.parametrize(("step", "verdict"), [("pull", UP), ("pull_back", FOREIGN)])
+def test_an_image_that_the_other_removed_before_it_was_looked_at_is_known_by_its_digest(doors, caplog, step, verdict):
+    """Of an image with two names, the cycle that pushed it removes both."""
+    outer, inner = doors
+    if step == "pull":
+        inner.cycle()
+    else:
+        outer.during("rmi", after=inner.cycle)
+    outer.during(step, after=outer.host.images.clear)
+    assert told(outer.run()) == verdict
+    assert len(recognised(caplog)) == 1
+    assert [told(world.run()) for _ in range(2) for world in doors] == [UP] * 4
+
+
+def test_an_image_that_was_removed_before_it_was_looked_at_and_was_nobodys_of_us_says_nothing(doors):
+    outer, _ = doors
+    outer.during("rmi", after=lambda: outer.registry.put(outer.reference_name, our("x", instance="another")))
+    outer.during("pull_back", after=outer.host.images.clear)
+    assert told(outer.run()) == ("unknown", "pull_back", "daemon", "host")
 
 
 def test_an_older_image_of_either_is_stale(doors):
