@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,22 +37,21 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 #: Waits, and how often all is looked at, are a twentieth as long. But a scrape may take as long as the interval, and on
 #: a busy machine it does take some time.
 _FASTER, _SCRAPE_SECONDS = 20, 2
-#: What is looked for in the past is looked for in as many scrapes as in the files.
+_WAIT = re.compile(r"^( *(?:for|keep_firing_for|group_wait|\w+_interval): )(\d+)([smh])$", re.MULTILINE)
+#: What is looked for in the past is looked for in as many scrapes as in the files; and what is recorded of the past, as
+#: often.
 _RANGE_FASTER = 7.5
-_WAIT = re.compile(r"^( *(?:for|keep_firing_for|group_wait|\w*interval): )(\d+)([smh])$", re.MULTILINE)
-_RANGE = re.compile(r"([\[:])(\d+)([smhd])(?=[\]:])")
+_RANGE = re.compile(r"([\[:]|^ *interval: )(\d+)([smhd])(?=[\]:]|$)", re.MULTILINE)
 
 
 def hurried(text: str) -> str:
     """Given a configuration, return it with each interval, each wait, and each range of time shorter."""
 
-    def shorter(match: re.Match[str]) -> str:
-        return f"{match[1]}{max(_SCRAPE_SECONDS, int(match[2]) * _SECONDS[match[3]] // _FASTER)}s"
+    def shorter(match: re.Match[str], by: float) -> str:
+        seconds = int(match[2]) * _SECONDS[match[3]] / by
+        return f"{match[1]}{max(_SCRAPE_SECONDS, int(seconds))}s"
 
-    def nearer(match: re.Match[str]) -> str:
-        return f"{match[1]}{int(int(match[2]) * _SECONDS[match[3]] // _RANGE_FASTER)}s"
-
-    return _RANGE.sub(nearer, _WAIT.sub(shorter, text))
+    return _RANGE.sub(partial(shorter, by=_RANGE_FASTER), _WAIT.sub(partial(shorter, by=_FASTER), text))
 
 
 class Alerting(Holding):
