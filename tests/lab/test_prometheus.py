@@ -126,6 +126,7 @@ INHIBITED = (
     ("RegistryDown", "ReplicaStale"),
     ("RegistryCertificate", "RegistryUnreliable"),
     ("RegistryCredentials", "RegistryDownFromHere"),
+    ("ReplicaStale", "RegistryDownFromHere"),
     ("RegistryUnreliable", "RegistryShaky"),
     ("MonitorGone", "RegistryDownFromHere"),
     ("MonitorCannotJudge", "MonitorUndecided"),
