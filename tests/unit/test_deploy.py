@@ -288,7 +288,7 @@ def test_kubernetes_takes_its_files(file, version):
 @pytest.mark.parametrize("file", sorted(OPERATORS), ids=lambda file: file.stem)
 def test_the_prometheus_operator_takes_its_files(file):
     """What its definitions say of the fields that are used; any other field is a mistake."""
-    schemas = yaml.safe_load((Path(__file__).parent / "testdata/prometheus_operator.yml").read_text())
+    schemas = yaml.safe_load((Path(__file__).parent / "schemas/prometheus_operator.yml").read_text())
     for manifest in manifests(file):
         jsonschema.validate(manifest, schemas[manifest["kind"]] | {"$defs": schemas["$defs"]})
 
