@@ -149,7 +149,7 @@ class Value:
             return known[text]
         if text is not None:
             why = (refused or {}).get(text)
-            self.fault(f"{text} {why}" if why else f"is none of {', '.join(known)}")
+            self.fault(f"{text} {why}" if why else f"is not one of {', '.join(known)}")
         return None
 
     def each(self) -> list[Value]:

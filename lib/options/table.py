@@ -10,16 +10,16 @@ from typing import Any
 from lib.options.options import Options
 from lib.options.values import (
     LogFormat,
+    LogLevel,
+    OneOf,
     Output,
     Parse,
     count_within,
     duration_within,
-    one_of,
     parse_address,
     parse_heartbeat_url,
     parse_image_id,
     parse_label,
-    parse_log_level,
     parse_name,
     parse_outside_a_file,
     parse_password,
@@ -144,7 +144,7 @@ GROUPS = (
             "push over an image that no monitor made", pushes=True),
         Option("expect-private", SWITCH, parse_boolean,
             "try to pull the test image without credentials, and log an error if that works", pushes=True),
-        Option("anonymous", "WHAT", one_of(Anonymous),
+        Option("anonymous", "WHAT", OneOf(Anonymous),
             "refused: a pull without credentials, and a push to TAG-stranger, must fail; pull: a pull must work"),
     )),
     Group("pull only (per target)", per_target=True, options=(
@@ -188,7 +188,7 @@ GROUPS = (
         Option("image-labels", "MAPPING", parse_outside_a_file,
             "in the file only: more labels for the test image, such as quay.expires-after: 2d",
             show=_labels, pushes=True, parse_entry=parse_label),
-        Option("builder", "BUILDER", one_of(Builder),
+        Option("builder", "BUILDER", OneOf(Builder),
             "auto (the classic builder if both CLI and engine still have it), classic or buildkit", pushes=True),
     )),
     Group("schedule and deadlines (per target)", per_target=True, options=(
@@ -231,9 +231,9 @@ GROUPS = (
             "Prometheus' web configuration file, for TLS and basic authentication"),
         Option("metrics-file", "FILE", parse_path,
             "where the metrics are written after each cycle, and by once: for node_exporter's textfile collector"),
-        Option("loglevel", "LEVEL", parse_log_level,
+        Option("loglevel", "LEVEL", OneOf(LogLevel),
             "least severe events to log: debug, info, warn, error, fatal or panic"),
-        Option("log-format", "FORMAT", one_of(LogFormat),
+        Option("log-format", "FORMAT", OneOf(LogFormat),
             "text (key=value) or json, one line an event, to standard error"),
     )),
     Group("running", per_target=False, options=(
@@ -250,7 +250,7 @@ GROUPS = (
     Group("instead of monitoring", per_target=False, options=(
         Option("once", SWITCH, parse_boolean,
             "one cycle of every target, print, exit", is_shown=False),
-        Option("output", "FORMAT", one_of(Output),
+        Option("output", "FORMAT", OneOf(Output),
             "of once: text or json", is_shown=False),
         Option("renew-cold", SWITCH, parse_boolean,
             "with once: push the rested images again that failed their last check", is_shown=False),

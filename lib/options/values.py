@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,6 +43,12 @@ class LogLevel(StrEnum):
     ERROR = "error"
     FATAL = "fatal"
     PANIC = "panic"
+
+    @classmethod
+    def _missing_(cls, value: object) -> LogLevel | None:
+        # The original's logger takes any case, and a second spelling.
+        lower = str(value).lower()
+        return cls.WARN if lower == "warning" else cls.__members__.get(lower.upper())
 
 
 class LogFormat(StrEnum):
@@ -170,45 +177,62 @@ def parse_address(text: str) -> Address:
     return Address(match[1] or match[2] or "", int(match[3]))
 
 
-def parse_log_level(text: str) -> LogLevel:
-    """Given a log level, return it."""
-    # The original's logger takes any case, and this second spelling.
-    lower = text.lower()
-    return one_of(LogLevel)("warn" if lower == "warning" else lower)  # type: ignore[no-any-return]
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """Parses one of some choices.
 
+    Attributes:
+        choices: they.
+    """
 
-def one_of(choices: type[StrEnum]) -> Parse:
-    """Given the choices, return what parses one of them."""
+    choices: type[StrEnum]
 
-    def parse(text: str) -> StrEnum:
+    def __call__(self, text: str) -> StrEnum:
+        """Given the text of a choice, return it."""
         try:
-            return choices(text)
+            return self.choices(text)
         except ValueError:
-            raise ValueError(f"{quoted(text)} is none of {', '.join(choices)}") from None
-
-    return parse
+            raise ValueError(f"{quoted(text)} is not one of {', '.join(self.choices)}") from None
 
 
-def duration_within(least: float, most: float) -> Parse:
-    """Given bounds in seconds, return what parses a duration within them."""
-    return _within(parse_duration, least, most, format_duration)
+@dataclass(frozen=True, slots=True)
+class Within:
+    """Parses a quantity within bounds.
 
+    Attributes:
+        parse: parses the quantity.
+        least, most: its bounds.
+        show: from a quantity to its text.
+    """
 
-def size_within(least: int, most: int) -> Parse:
-    """Given bounds in bytes, return what parses a size within them."""
-    return _within(parse_size, least, most, format_size)
+    parse: Parse
+    least: float
+    most: float
+    show: Callable[[Any], str]
 
+    @property
+    def bounds(self) -> str:
+        """The bounds, as text."""
+        return f"{self.show(self.least)} to {self.show(self.most)}"
 
-def count_within(least: int, most: int) -> Parse:
-    """Given bounds, return what parses a whole number within them."""
-    return _within(parse_count, least, most, str)
-
-
-def _within(parse: Parse, least: float, most: float, shown: Callable[[Any], str]) -> Parse:
-    def parse_within(text: str) -> Any:
-        value = parse(text)
-        if not least <= value <= most:
-            raise ValueError(f"{quoted(text)} is out of bounds: {shown(least)} to {shown(most)}")
+    def __call__(self, text: str) -> Any:
+        """Given the text of a quantity, return it."""
+        value = self.parse(text)
+        if not self.least <= value <= self.most:
+            raise ValueError(f"{quoted(text)} is out of bounds: {self.bounds}")
         return value
 
-    return parse_within
+
+def duration_within(least: float, most: float) -> Within:
+    """Given bounds in seconds, return what parses a duration within them."""
+    return Within(parse_duration, least, most, format_duration)
+
+
+def size_within(least: int, most: int) -> Within:
+    """Given bounds in bytes, return what parses a size within them."""
+    return Within(parse_size, least, most, format_size)
+
+
+def count_within(least: int, most: int) -> Within:
+    """Given bounds, return what parses a whole number within them."""
+    return Within(parse_count, least, most, str)

@@ -172,7 +172,7 @@ def _headers(section: Value) -> dict[str, str]:
         if not text.isascii():
             value.fault("has signs that are not ASCII")
         elif _HEADERS[name] and text not in _HEADERS[name]:
-            value.fault(f"is none of {', '.join(_HEADERS[name])}")
+            value.fault(f"is not one of {', '.join(_HEADERS[name])}")
         headers[name] = text
     return headers
 

@@ -378,7 +378,7 @@ def test_what_strangers_try_is_refused_where_it_contradicts_itself_or_its_tag_ge
         "-anonymous: pull is the opposite of expect-private, which wants that refused: give one of the two"
     ]
     assert target_of(REPOSITORY, "-anonymous=refused", "-expect-private").expect_private
-    assert faults_of(REPOSITORY, "-anonymous=push") == ["-anonymous: 'push' is none of refused, pull"]
+    assert faults_of(REPOSITORY, "-anonymous=push") == ["-anonymous: 'push' is not one of refused, pull"]
 
 
 def test_the_same_again_gives_the_same_again(file):

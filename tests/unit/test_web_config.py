@@ -218,7 +218,7 @@ def test_openssl_has_each_curve(read, curve):
             f"{TLS}, client_auth_type: Always}}\n",
             [
                 (
-                    ":1: tls_server_config: client_auth_type: is none of NoClientCert, VerifyClientCertIfGiven,"
+                    ":1: tls_server_config: client_auth_type: is not one of NoClientCert, VerifyClientCertIfGiven,"
                     " RequireAndVerifyClientCert"
                 )
             ],
@@ -238,7 +238,7 @@ def test_openssl_has_each_curve(read, curve):
         (
             f"{TLS}, min_version: TLS10, max_version: TLS14}}\n",
             [
-                ":1: tls_server_config: max_version: is none of TLS12, TLS13",
+                ":1: tls_server_config: max_version: is not one of TLS12, TLS13",
                 ":1: tls_server_config: min_version: TLS10 is not offered here: it is withdrawn (RFC 8996)",
             ],
         ),
@@ -269,11 +269,11 @@ def test_openssl_has_each_curve(read, curve):
         ),
         (
             f"{TLS}, curve_preferences: [P256]}}\n",
-            [":1: tls_server_config: curve_preferences: is none of CurveP256, CurveP384, CurveP521, X25519"],
+            [":1: tls_server_config: curve_preferences: is not one of CurveP256, CurveP384, CurveP521, X25519"],
         ),
         (
             f"{TLS}, prefer_server_cipher_suites: yes}}\n",
-            [":1: tls_server_config: prefer_server_cipher_suites: is none of true, false"],
+            [":1: tls_server_config: prefer_server_cipher_suites: is not one of true, false"],
         ),
         (
             "tls_server_config: {cert_file: missing.crt, key_file: server.key}\n",
@@ -308,7 +308,7 @@ def test_openssl_has_each_curve(read, curve):
             ),
             [
                 ":3: http_server_config: headers: X-Mine: unknown option",
-                ":4: http_server_config: headers: X-Frame-Options: is none of deny, sameorigin",
+                ":4: http_server_config: headers: X-Frame-Options: is not one of deny, sameorigin",
                 ":5: http_server_config: headers: X-XSS-Protection: is no single line of text",
                 ":6: http_server_config: headers: Content-Security-Policy: has signs that are not ASCII",
             ],
