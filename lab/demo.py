@@ -135,7 +135,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("\nThe demonstration was interrupted.", file=sys.stderr)
         return 130
-    print("\nEverything was as told.")
+    print("\nEverything behaved as expected.")
     return 0
 
 

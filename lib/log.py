@@ -102,7 +102,7 @@ def _is_journal(stream: TextIO, journal: str | None) -> bool:
     try:
         status = os.fstat(stream.fileno())
     except (OSError, ValueError):
-        return False  # it is no file, or closed
+        return False  # it is not a file, or closed
     return journal == f"{status.st_dev}:{status.st_ino}"
 
 

@@ -196,7 +196,7 @@ class Monitor:
         schedule.hurry(watch.targets)
         _log.info("the configuration was reloaded", extra={"targets": len(reloaded.targets)})
         for name in changed(self._options, reloaded):
-            _log.warning("an option was changed that takes a restart", extra={"option": name})
+            _log.warning("a changed option takes effect only after a restart", extra={"option": name})
         return ()
 
     def _begin_to_stop(self, service: Service) -> None:

@@ -52,7 +52,7 @@ def parse_duration(text: str) -> float:
 
     unsigned = text.removeprefix("+")
     if len(text) > _LONGEST_NUMBER or not (unsigned == "0" or DURATION.fullmatch(unsigned)):
-        raise ValueError(f"{quoted(text)} is no duration: numbers with their units h, m, s or ms, as in 1h30m or 90s")
+        raise ValueError(f"{quoted(text)} is not a duration: write a number with its unit, such as 90s or 1h30m")
     try:
         return float(from_str(text).total_seconds())
     except ValueError:
@@ -72,7 +72,7 @@ def parse_size(text: str) -> int:
     """Given a size, return it in bytes: a whole number, and B, kB, MB, GB (of 1000), KiB, MiB or GiB (of 1024)."""
     match = SIZE.fullmatch(text)
     if match is None or match[2] not in _SIZE_UNITS or len(text) > _LONGEST_NUMBER:
-        raise ValueError(f"{quoted(text)} is no size: a whole number of B, kB, MB, GB, KiB, MiB or GiB, as in 256KiB")
+        raise ValueError(f"{quoted(text)} is not a size: write a whole number of B, kB, MB, GB, KiB, MiB or GiB, such as 256KiB")
     return int(match[1]) * _SIZE_UNITS[match[2]]
 
 
@@ -87,5 +87,5 @@ def format_size(size: int) -> str:
 def parse_count(text: str) -> int:
     """Given a whole number in decimal digits, return it."""
     if not (text.isascii() and text.isdigit() and len(text) <= _LONGEST_NUMBER):
-        raise ValueError(f"{quoted(text)} is no whole number")
+        raise ValueError(f"{quoted(text)} is not a whole number")
     return int(text)

@@ -145,7 +145,7 @@ class Service:
         if not stuck:
             self._systemd.tell(WATCHDOG=1)
         elif not self._starving and self._systemd.watchdog_seconds is not None:
-            _log.error("the watchdog is fed no more, for systemd to restart this service", extra={"detail": stuck[0]})
+            _log.error("stopped feeding the watchdog so that systemd restarts the service", extra={"detail": stuck[0]})
         self._starving = bool(stuck)
         sentence = self._sentence()
         if sentence != self._told:

@@ -237,7 +237,7 @@ class Database:
             self._connection.executescript(step_from(before))
         if 0 < version < SCHEMA_VERSION:
             _log.info(
-                "the history of an older version was taken over, and goes on; that version would set it aside",
+                "the history of an older version was taken over; that version would set it aside",
                 extra={"file": str(self.path), "schema_before": version, "schema": SCHEMA_VERSION},
             )
         # Every commit is on the disk before it is told: an acknowledged push must outlive a power cut.

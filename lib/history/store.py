@@ -229,7 +229,7 @@ class Store:
         except DatabaseUnusable as error:
             aside = set_aside(self._path, self._clock())
             _log.error(
-                "the history can't be used, and was set aside; a new one is begun",
+                "the history can't be used, and was set aside; a new one was started",
                 extra={"detail": str(error), "file": str(self._path), "kept_as": str(aside)},
             )
             database = Database(self._path)
@@ -277,7 +277,7 @@ class Store:
         with self._changed:
             if not self._failing:
                 _log.error(
-                    "the history can't be written; the monitor goes on without it, and tries again",
+                    "the history can't be written; the monitor continues without it, and tries again",
                     extra={"folder": str(self._folder), "detail": str(error)},
                 )
             self._failing = True

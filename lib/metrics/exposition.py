@@ -83,5 +83,5 @@ class Guarded:
         try:
             return tuple(self._collect())
         except Exception as error:  # noqa: BLE001  whatever it is
-            _log.warning("some metrics can't be had", extra={"error": type(error).__name__, "detail": str(error)})
+            _log.warning("some metrics can't be read", extra={"error": type(error).__name__, "detail": str(error)})
             return ()

@@ -66,7 +66,7 @@ class MetricsFile(Listener):
         except OSError as error:
             if not self._is_failing:
                 fields = {"file": str(self._path), "detail": error.strerror or type(error).__name__}
-                _log.error("the metrics can't be written; the monitor goes on, and tries again", extra=fields)
+                _log.error("the metrics can't be written; the monitor continues, and tries again", extra=fields)
             self._is_failing = True
             return False
         if self._is_failing:

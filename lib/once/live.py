@@ -83,4 +83,4 @@ def _are_one(stream: IO[str], terminal: IO[str]) -> bool:
     try:
         return stream.isatty() and os.fstat(stream.fileno()).st_rdev == os.fstat(terminal.fileno()).st_rdev
     except (OSError, ValueError):
-        return False  # one is no file, or closed
+        return False  # one is not a file, or closed

@@ -238,7 +238,7 @@ GROUPS = (
     )),
     Group("running", per_target=False, options=(
         Option("config", "FILE", parse_path,
-            "YAML file: the options by name, and `targets:` where there is more than one", in_file=False),
+            "YAML file: the options by name, and `targets:` if there is more than one", in_file=False),
         Option("concurrency", "N", count_within(1, 1000),
             "cycles under way at the same time, 1 to 1000"),
         Option("state-dir", "FOLDER", parse_path,

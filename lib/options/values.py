@@ -78,7 +78,7 @@ class Address(NamedTuple):
 def parse_name(text: str) -> str:
     """Given a target's name, return it. Raise ValueError for one that is no fit label."""
     if len(text) > LONGEST_NAME or text != text.strip():
-        raise ValueError(f"{quoted(text)} is no name: at most {LONGEST_NAME} characters, no space around them")
+        raise ValueError(f"{quoted(text)} is not a name: at most {LONGEST_NAME} characters, no space around them")
     return parse_text(text)
 
 
@@ -100,14 +100,14 @@ def parse_path(text: str) -> Path:
 def parse_program(text: str) -> str:
     """Given a program's name or path, return it."""
     if text.startswith("-"):
-        raise ValueError(f"{quoted(text)} is no program: it begins with a dash")
+        raise ValueError(f"{quoted(text)} is not a program: it begins with a dash")
     return parse_text(text)
 
 
 def parse_username(text: str) -> str:
     """Given a name to log in with, return it."""
     if text.startswith("-") or ":" in text:
-        raise ValueError(f"{quoted(text)} is no username: no dash at its beginning, no colon in it")
+        raise ValueError(f"{quoted(text)} is not a username: no dash at its beginning, no colon in it")
     return parse_text(text)
 
 
@@ -115,10 +115,10 @@ def parse_password(text: str) -> Secret:
     """Given a password, return it wrapped. The error never quotes it."""
     # Bytes that are no UTF-8 reach us from argv and environment as lone surrogates.
     if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text):
-        raise ValueError("has a NUL or bytes that are no UTF-8, which no password can have")
+        raise ValueError("has a NUL or bytes that are not UTF-8, which no password can have")
     if _VARIABLE.fullmatch(text):
         raise ValueError(
-            "names a variable, and nothing is put in for that: set REGISTRY_MONITOR_PASSWORD, or give a `password-file`"
+            "names a variable, and variables are not expanded: set REGISTRY_MONITOR_PASSWORD, or give a `password-file`"
         )
     if text.endswith(("\n", "\r")):
         raise ValueError("ends with a line end: leave that out, or put the password into a `password-file`")
@@ -165,7 +165,7 @@ def parse_image_id(text: str) -> str:
     if text.startswith("sha256:"):
         return parse_digest(text)
     if not re.fullmatch(r"[0-9a-f]{7,64}", text):
-        raise ValueError(f"{quoted(text)} is no image ID: 7 to 64 of the digits 0-9 a-f, or sha256: and 64 of them")
+        raise ValueError(f"{quoted(text)} is not an image ID: write 7 to 64 of the digits 0-9 a-f, or sha256: and 64 of them")
     return text
 
 
@@ -173,7 +173,7 @@ def parse_address(text: str) -> Address:
     """Given an address to listen on, return it."""
     match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]*)):([0-9]{1,5})", text)
     if match is None or int(match[3]) > 65535:  # noqa: PLR2004  the highest port
-        raise ValueError(f"{quoted(text)} is no address: :8000, 127.0.0.1:8000 or [::1]:8000, the port 0 to 65535")
+        raise ValueError(f"{quoted(text)} is not an address: write :8000, 127.0.0.1:8000 or [::1]:8000, with a port from 0 to 65535")
     return Address(match[1] or match[2] or "", int(match[3]))
 
 

@@ -82,9 +82,9 @@ class CycleLog(Listener):
         failing.interval = pace.seconds
         if is_new or now - failing.logged >= _AGAIN_SECONDS:
             failing.cause, failing.logged = cause, now
-            return logging.WARNING, "cycle failed" if is_new else "cycles go on failing", fields
+            return logging.WARNING, "cycle failed" if is_new else "cycles keep failing", fields
         if is_rarer:
-            return logging.INFO, "the registry goes on refusing: it is tried less often", fields
+            return logging.INFO, "the registry keeps refusing: it is tried less often", fields
         return logging.DEBUG, "cycle failed as before", fields
 
     def _next_try(self, cycle: Cycle) -> dict[str, Any]:

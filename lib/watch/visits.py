@@ -180,7 +180,7 @@ class Visits:
             self._set_next(errand, cycle, pause)
             if errand.problem is not None:
                 errand.problem = None
-                _log.info(f"registry API: no more trouble: {errand.what}", extra={"target": self.target.name})
+                _log.info(f"registry API: resolved: {errand.what}", extra={"target": self.target.name})
 
     def _failed(self, errand: _Errand, cycle: Cycle, problem: str, **fields: str) -> None:
         self._set_next(errand, cycle, VISIT_SECONDS)

@@ -415,7 +415,7 @@ def test_an_upgrade_that_does_not_start_is_taken_back_and_one_that_does_is_used(
 
 def test_a_stuck_worker_is_not_hidden_by_all_else_that_works(stuck):
     await_true(lambda: stuck.show("Result") == "watchdog", _STUCK_SECONDS, "the watchdog to bite")
-    assert "the watchdog is fed no more" in stuck.journal("--priority=err")
+    assert "stopped feeding the watchdog" in stuck.journal("--priority=err")
     assert re.search(r"worker of stuck: stuck, no sign of it for \d+ s", stuck.journal())
 
 

@@ -21,44 +21,44 @@ FAULTS = {
     ],
     "bad_values": [
         "bad_values.yml:1: repository: 'quay.io/Acme/canary' has upper case: a repository's name is lower case",
-        "bad_values.yml:2: tag: '-x' is no tag: at most 128 of the characters A-Z a-z 0-9 _ . -, the first of them neither . nor -",
+        "bad_values.yml:2: tag: '-x' is not a tag: at most 128 of the characters A-Z a-z 0-9 _ . -, the first of them neither . nor -",
         "bad_values.yml:3: registry-host: 'https://quay.io' has a scheme: leave out everything up to ://",
-        "bad_values.yml:4: username: '-robot' is no username: no dash at its beginning, no colon in it",
+        "bad_values.yml:4: username: '-robot' is not a username: no dash at its beginning, no colon in it",
         "bad_values.yml:5: base-image: the tag is missing",
         "bad_values.yml:6: public-base: 'yes' is neither true nor false",
-        "bad_values.yml:7: base-layer-id: 'latest' is no image ID: 7 to 64 of the digits 0-9 a-f, or sha256: and 64 of them",
+        "bad_values.yml:7: base-layer-id: 'latest' is not an image ID: write 7 to 64 of the digits 0-9 a-f, or sha256: and 64 of them",
         "bad_values.yml:8: overwrite: '2' is neither true nor false",
         "bad_values.yml:9: payload-size: '5GiB' is out of bounds: 1B to 4GiB",
         "bad_values.yml:10: payload-layers: '101' is out of bounds: 1 to 100",
         "bad_values.yml:11: builder: 'kaniko' is not one of auto, classic, buildkit",
-        "bad_values.yml:12: run-test-every: '2' is no duration: numbers with their units h, m, s or ms, as in 1h30m or 90s",
-        "bad_values.yml:13: retry-every: '-1s' is no duration: numbers with their units h, m, s or ms, as in 1h30m or 90s",
+        "bad_values.yml:12: run-test-every: '2' is not a duration: write a number with its unit, such as 90s or 1h30m",
+        "bad_values.yml:13: retry-every: '-1s' is not a duration: write a number with its unit, such as 90s or 1h30m",
         "bad_values.yml:14: step-timeout: '0s' is out of bounds: 100ms to 1h",
         "bad_values.yml:15: cycle-timeout: '2h' is out of bounds: 100ms to 1h",
-        "bad_values.yml:16: propagation-timeout: '1d' is no duration: numbers with their units h, m, s or ms, as in 1h30m or 90s",
+        "bad_values.yml:16: propagation-timeout: '1d' is not a duration: write a number with its unit, such as 90s or 1h30m",
         "bad_values.yml:17: expect-private: 'on' is neither true nor false",
         "bad_values.yml:18: expect-private-every: '8760h' is out of bounds: 100ms to 168h",
-        "bad_values.yml:19: listen: '8000' is no address: :8000, 127.0.0.1:8000 or [::1]:8000, the port 0 to 65535",
+        "bad_values.yml:19: listen: '8000' is not an address: write :8000, 127.0.0.1:8000 or [::1]:8000, with a port from 0 to 65535",
         "bad_values.yml:20: loglevel: 'verbose' is not one of debug, info, warn, error, fatal, panic",
         "bad_values.yml:21: log-format: 'xml' is not one of text, json",
         "bad_values.yml:22: concurrency: '0' is out of bounds: 1 to 1000",
-        "bad_values.yml:23: docker: '-v' is no program: it begins with a dash",
+        "bad_values.yml:23: docker: '-v' is not a program: it begins with a dash",
         "bad_values.yml:24: output: 'yaml' is not one of text, json",
         "bad_values.yml:4: username: needs password or password-file beside it",
         "bad_values.yml:7: base-layer-id: excludes base-image: give one of the two",
-        "bad_values.yml:26: web-config: missing is no file",
-        "bad_values.yml:25: state-dir: good_flat.yml is no folder",
+        "bad_values.yml:26: web-config: missing is not a file",
+        "bad_values.yml:25: state-dir: good_flat.yml is not a folder",
     ],
     "bad_labels": [
         "bad_labels.yml:4: targets[0]: image-labels: 'Registry-Monitor.target' can't be set: monitors know their images by the labels registry-monitor.*",
         "bad_labels.yml:5: targets[0]: image-labels: '-a' is not a label's name: up to 128 of A-Z a-z 0-9 . _ / -, a letter or digit at both ends",
         "bad_labels.yml:6: targets[0]: image-labels: 'x\\n...' has a line end or another character that doesn't print",
         "bad_labels.yml:7: targets[0]: image-labels: has no value: give one, or leave the key out",
-        "bad_labels.yml:8: targets[0]: image-labels: has a list or a mapping where one value is expected",
+        "bad_labels.yml:8: targets[0]: image-labels: has a list or a mapping, and one value is expected",
         "bad_labels.yml:10: targets[0]: image-labels: 'd' is given twice",
         "bad_labels.yml:11: targets[0]: image-labels: 'e' has a value of more than 128 characters",
         "bad_labels.yml:12: targets[0]: image-labels: has a value of more than one line: is a quotation mark missing?",
-        "bad_labels.yml:14: targets[1]: image-labels: is no mapping of keys to values",
+        "bad_labels.yml:14: targets[1]: image-labels: is not a mapping of keys to values",
     ],
     "broken_yaml": [
         "broken_yaml.yml:3: is not valid YAML: found unexpected end of stream",
@@ -93,18 +93,18 @@ FAULTS = {
         "name_outside_targets.yml:1: name: is a target's: put it under `targets`",
     ],
     "nested_value": [
-        "nested_value.yml:2: tag: has a list or a mapping where one value is expected",
-        "nested_value.yml:4: password-file: has a list or a mapping where one value is expected",
+        "nested_value.yml:2: tag: has a list or a mapping, and one value is expected",
+        "nested_value.yml:4: password-file: has a list or a mapping, and one value is expected",
         "nested_value.yml:3: password-file: needs username beside it",
     ],
     "no_credentials_directory": [
         "no_credentials_directory.yml:3: password-file: CREDENTIALS_DIRECTORY is not set: systemd sets it for a unit with LoadCredential=",
     ],
     "no_docker_config": [
-        "no_docker_config.yml:2: docker-config: missing is no folder",
+        "no_docker_config.yml:2: docker-config: missing is not a folder",
     ],
     "no_mapping": [
-        "no_mapping.yml:1: is no mapping of keys to values",
+        "no_mapping.yml:1: is not a mapping of keys to values",
     ],
     "no_password_file": [
         "no_password_file.yml:3: password-file: missing can't be read: No such file or directory",
@@ -137,7 +137,7 @@ FAULTS = {
         "password_with_newline.yml:3: password: ends with a line end: leave that out, or put the password into a `password-file`",
     ],
     "python_object": [
-        "python_object.yml:1: repository: has a list or a mapping where one value is expected",
+        "python_object.yml:1: repository: has a list or a mapping, and one value is expected",
     ],
     "repository_with_dash": [
         "repository_with_dash.yml:1: repository: '--privileged' begins with a dash",
@@ -164,7 +164,7 @@ FAULTS = {
         "target_half_login.yml:6: targets[0] (quay): username: needs password or password-file beside it",
     ],
     "target_no_mapping": [
-        "target_no_mapping.yml:2: targets[0]: is no mapping of keys to values",
+        "target_no_mapping.yml:2: targets[0]: is not a mapping of keys to values",
     ],
     "target_no_repository": [
         "target_no_repository.yml:2: targets[0] (quay): repository: is required: the repository's full name, as in quay.io/some/repository",
@@ -173,8 +173,8 @@ FAULTS = {
         "target_process_option.yml:4: targets[0] (quay): listen: is for the whole monitor: put it above `targets`",
     ],
     "target_two_faults": [
-        "target_two_faults.yml:1: payload-layers: 'many' is no whole number",
-        "target_two_faults.yml:5: targets[0] (quay): tag: 'a ...' is no tag: at most 128 of the characters A-Z a-z 0-9 _ . -, the first of them neither . nor -",
+        "target_two_faults.yml:1: payload-layers: 'many' is not a whole number",
+        "target_two_faults.yml:5: targets[0] (quay): tag: 'a ...' is not a tag: at most 128 of the characters A-Z a-z 0-9 _ . -, the first of them neither . nor -",
         "target_two_faults.yml:8: targets[1] (hub): run-test-every: '50ms' is out of bounds: 100ms to 24h",
     ],
     "target_unknown_key": [
@@ -184,13 +184,13 @@ FAULTS = {
         "targets_empty.yml:1: targets: has no target in it",
     ],
     "targets_no_list": [
-        "targets_no_list.yml:2: targets: is no list: each target begins with a dash",
+        "targets_no_list.yml:2: targets: is not a list: each target begins with a dash",
     ],
     "targets_twice": [
         "targets_twice.yml:3: targets: is given twice: first in line 1",
     ],
     "text_only": [
-        "text_only.yml:1: is no mapping of keys to values",
+        "text_only.yml:1: is not a mapping of keys to values",
     ],
     "two_bases": [
         "two_bases.yml:3: base-layer-id: excludes base-image: give one of the two",
@@ -213,8 +213,8 @@ FAULTS = {
         "unknown_key.yml:2: username: needs password or password-file beside it",
     ],
     "unshowable_key": [
-        "unshowable_key.yml:2: is no `key: value` with the name of an option",
-        "unshowable_key.yml:3: is no `key: value` with the name of an option",
+        "unshowable_key.yml:2: is not a `key: value` with the name of an option",
+        "unshowable_key.yml:3: is not a `key: value` with the name of an option",
     ],
     "username_alone": [
         "username_alone.yml:2: username: needs password or password-file beside it",

@@ -98,7 +98,7 @@ def test_what_cannot_be_written_is_logged_once_and_tried_again(path, monkeypatch
     file.stop()
     file._thread.join()
     assert [(record.levelname, record.message) for record in caplog.records] == [
-        ("ERROR", "the metrics can't be written; the monitor goes on, and tries again"),
+        ("ERROR", "the metrics can't be written; the monitor continues, and tries again"),
         ("INFO", "the metrics can be written again"),
     ]
     assert caplog.records[0].detail == "No such file or directory"

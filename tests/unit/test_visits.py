@@ -140,7 +140,7 @@ def test_those_that_can_be_read_are_there_and_the_rest_is_told_once(caplog):
     world.after(UP, HOUR)
     world.after(UP, HOUR)
     assert [record.message for record in caplog.records[1:]] == [
-        "registry API: no more trouble: certificates can't be read"
+        "registry API: resolved: certificates can't be read"
     ]
 
 

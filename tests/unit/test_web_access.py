@@ -222,7 +222,7 @@ def test_a_broken_file_changes_nothing_is_logged_once_and_mended_by_another(writ
         assert [(record.levelname, record.message) for record in caplog.records] == [
             ("ERROR", "the web configuration stays as it was")
         ]
-        assert caplog.records[0].detail.endswith("server.key are no certificate and its key: key values mismatch")
+        assert caplog.records[0].detail.endswith("server.key are not a certificate and its key: key values mismatch")
         write((folder / "renewed.key").read_text(), "server.key")
         assert status(web.port, ASK, trusting(folder / "server.crt")) == b"200"
         assert caplog.records[1].message == "the web configuration was read again"
