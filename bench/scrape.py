@@ -20,7 +20,7 @@ from lib.options import parse_options
 METHOD = """The monitor, as a program, has 200 targets with 50 cycles of each in its history. Four of them are always
 due, one cycle at a time, with a payload of 64 KiB, on the real engine. The times are a client's on loopback, from its
 request to the last byte. For the cost, stretches of some cycles with a scrape of `/metrics` a second take turns with
-stretches without any; a cycle counts where it was whole within its stretch."""
+stretches without any; a cycle counts if it was whole within its stretch."""
 
 TARGETS, BUSY = 200, 4
 _PAST_CYCLES = 50

@@ -72,7 +72,9 @@ def parse_size(text: str) -> int:
     """Given a size, return it in bytes: a whole number, and B, kB, MB, GB (of 1000), KiB, MiB or GiB (of 1024)."""
     match = SIZE.fullmatch(text)
     if match is None or match[2] not in _SIZE_UNITS or len(text) > _LONGEST_NUMBER:
-        raise ValueError(f"{quoted(text)} is not a size: write a whole number of B, kB, MB, GB, KiB, MiB or GiB, such as 256KiB")
+        raise ValueError(
+            f"{quoted(text)} is not a size: write a whole number of B, kB, MB, GB, KiB, MiB or GiB, such as 256KiB"
+        )
     return int(match[1]) * _SIZE_UNITS[match[2]]
 
 

@@ -153,7 +153,9 @@ def parse_digest(text: str) -> str:
     match = DIGEST.fullmatch(text)
     length = _DIGEST_LENGTHS.get(match["algorithm"]) if match else None
     if match is None or len(match["hex"]) != length:
-        raise ValueError(f"{quoted(text)} is not a digest: write sha256: and {_DIGEST_LENGTHS['sha256']} of the digits 0-9 a-f")
+        raise ValueError(
+            f"{quoted(text)} is not a digest: write sha256: and {_DIGEST_LENGTHS['sha256']} of the digits 0-9 a-f"
+        )
     return text
 
 
@@ -165,7 +167,9 @@ def parse_host(text: str) -> str:
     _check_characters(text)
     match = DOMAIN.fullmatch(text)
     if match is None:
-        raise ValueError(f"{quoted(text)} is not a registry host: write a name, an IPv4 address or an [IPv6] address, and :PORT")
+        raise ValueError(
+            f"{quoted(text)} is not a registry host: write a name, an IPv4 address or an [IPv6] address, and :PORT"
+        )
     if match["port"] is not None and not 1 <= int(match["port"][:6]) <= _HIGHEST_PORT:
         raise ValueError(f"{quoted(text)} has an impossible port: 1 to {_HIGHEST_PORT}")
     return DEFAULT_HOST if text == _LEGACY_DEFAULT_HOST else text

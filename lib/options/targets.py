@@ -233,7 +233,8 @@ def _consistent(settings: Source) -> Iterator[str]:
     images, tag = _value(settings, "cold-images"), _value(settings, "tag") or DEFAULT_TAG
     if images and len(cold := f"{tag}-cold-{images}") > LONGEST_TAG:
         place = settings["tag"].place
-        yield f"{place}: is too long for cold-images: with -cold-{images} it has {len(cold)} of {LONGEST_TAG} characters"
+        length = f"{len(cold)} of {LONGEST_TAG} characters"
+        yield f"{place}: is too long for cold-images: with -cold-{images} it has {length}"
     folder = _value(settings, "docker-config")
     if folder:
         yield from _docker_config_faults(settings["docker-config"].place, folder)

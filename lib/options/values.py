@@ -165,7 +165,9 @@ def parse_image_id(text: str) -> str:
     if text.startswith("sha256:"):
         return parse_digest(text)
     if not re.fullmatch(r"[0-9a-f]{7,64}", text):
-        raise ValueError(f"{quoted(text)} is not an image ID: write 7 to 64 of the digits 0-9 a-f, or sha256: and 64 of them")
+        raise ValueError(
+            f"{quoted(text)} is not an image ID: write 7 to 64 of the digits 0-9 a-f, or sha256: and 64 of them"
+        )
     return text
 
 
@@ -173,7 +175,9 @@ def parse_address(text: str) -> Address:
     """Given an address to listen on, return it."""
     match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]*)):([0-9]{1,5})", text)
     if match is None or int(match[3]) > 65535:  # noqa: PLR2004  the highest port
-        raise ValueError(f"{quoted(text)} is not an address: write :8000, 127.0.0.1:8000 or [::1]:8000, with a port from 0 to 65535")
+        raise ValueError(
+            f"{quoted(text)} is not an address: write :8000, 127.0.0.1:8000 or [::1]:8000, with a port from 0 to 65535"
+        )
     return Address(match[1] or match[2] or "", int(match[3]))
 
 

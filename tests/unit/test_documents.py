@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from lab import reference_pages
+from lib import __version__
 from lib.ending import BY_SIGNAL, CantRun, NotNow
 from lib.failure import Reason
 from lib.once import exit_code
@@ -87,6 +88,17 @@ def test_every_document_can_be_reached_from_the_readme():
 
 def test_the_readme_is_read_in_a_few_minutes():
     assert len(_text(_ROOT / "README.md").split()) <= 1500
+
+
+def test_the_version_is_the_same_everywhere():
+    versions = {
+        _name(_ROOT / "CHANGELOG.md"): re.search(r"^## \[([\d.]+)\]", _text(_ROOT / "CHANGELOG.md"), re.MULTILINE)[1]
+    }
+    for file in (_ROOT / "Dockerfile", *(_ROOT / "deploy").rglob("*.y*ml")):
+        for version in re.findall(r"(?:image\.version=\"|registry-monitor:)(\d[\d.]*\d)", _text(file)):
+            versions[_name(file)] = version
+    assert len(versions) > 4
+    assert {file: version for file, version in versions.items() if version != __version__} == {}
 
 
 # What is written from the program's tables, or has to agree with the program.

@@ -254,7 +254,8 @@ def test_availability_says_what_was_not_measured(world):
 
 
 @pytest.mark.parametrize(
-    ("cycle", "said"), [(an_up_cycle(), "100% never down;"), (a_failed_cycle(Reason.WARM), "no data not judged, unknown")]
+    ("cycle", "said"),
+    [(an_up_cycle(), "100% never down;"), (a_failed_cycle(Reason.WARM), "no data not judged, unknown")],
 )
 def test_availability_without_an_outage_says_so(world, cycle, said):
     world.begin("quay")

@@ -39,9 +39,7 @@ def test_durations_are_read_as_go_reads_them(text, seconds):
      "0x1s", "\u0661s", "1m x", "nan", "inf", "infs", "1h,30m", "1_0s"],
 )  # fmt: skip
 def test_what_go_does_not_read_or_is_negative_is_no_duration(text):
-    with pytest.raises(
-        ValueError, match=r"is not a duration: write a number with its unit, such as 90s or 1h30m$"
-    ):
+    with pytest.raises(ValueError, match=r"is not a duration: write a number with its unit, such as 90s or 1h30m$"):
         parse_duration(text)
 
 

@@ -83,7 +83,10 @@ def test_names_are_completed_and_shortened_as_docker_does(text, full, familiar):
             "docker.io/acme///x",
             "'docker.io/acme///x' is not an image name: '' in it is not made of a-z 0-9, with single . or _ or __ or dashes between them",
         ),
-        ("dock_.er/docker", "'dock_.er' is not a registry host: write a name, an IPv4 address or an [IPv6] address, and :PORT"),
+        (
+            "dock_.er/docker",
+            "'dock_.er' is not a registry host: write a name, an IPv4 address or an [IPv6] address, and :PORT",
+        ),
         (
             "acme-/x",
             "'acme-/x' is not an image name: 'acme-' in it is not made of a-z 0-9, with single . or _ or __ or dashes between them",

@@ -288,7 +288,12 @@ def test_openssl_has_each_curve(read, curve):
         ),
         (
             "tls_server_config: {cert_file: server.crt, key_file: other.key}\n",
-            [(":1: tls_server_config: server.crt and other.key are not a certificate and its key: key values mismatch")],
+            [
+                (
+                    ":1: tls_server_config: server.crt and other.key are not a certificate and its key: key values"
+                    " mismatch"
+                )
+            ],
         ),
         (
             f"{TLS}, client_ca_file: server.key, client_auth_type: RequireAndVerifyClientCert}}\n",
