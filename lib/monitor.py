@@ -51,7 +51,7 @@ _log = logging.getLogger(__name__)
 #: How long cycles under way have to clean up once the monitor is to stop; it is gone within 10 s of the signal.
 STOP_SECONDS = 8.0
 
-#: How long their docker commands have to come to an end before that. Where all is well, they need less.
+#: How long their docker commands have to come to an end before that. If all is well, they need less.
 _PATIENCE_SECONDS = 1.5
 
 #: If they took longer, there is no time for docker after them.
@@ -187,7 +187,7 @@ class Monitor:
         """
         try:
             reloaded = read_options()
-        except Exception as error:  # noqa: BLE001  whatever it is, the monitor goes on as it was
+        except Exception as error:  # noqa: BLE001  whatever it is, the monitor continues as it was
             faults = ended_by(error)[1].splitlines()
             for fault in faults:
                 _log.error("the configuration was not reloaded, and nothing was changed", extra={"detail": fault})

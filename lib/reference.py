@@ -162,7 +162,7 @@ def parse_digest(text: str) -> str:
 def parse_host(text: str) -> str:
     """Given a registry's host, with its port if it has one, return it; `index.docker.io` is `docker.io`.
 
-    Raise ValueError for what is no host, or a port that can't be.
+    Raise ValueError for what is not a host, or a port that can't be.
     """
     _check_characters(text)
     match = DOMAIN.fullmatch(text)

@@ -1,6 +1,6 @@
 """Writes what came of the fault matrix as a document: `python -m lab.faults.table docs/fault-matrix.md`.
 
-It ends with 0 where every row was as expected, with 1 where one was not.
+It ends with 0 if every row was as expected, with 1 if one was not.
 """
 
 from __future__ import annotations

@@ -114,7 +114,7 @@ class Host:
     def close(self, *, is_late: bool = False) -> None:
         """Have what cycles left removed, if they can have left something, and the private folder with it.
 
-        Given whether there is no time left for docker commands. Where something stays, so does the folder, with notes
+        Given whether there is no time left for docker commands. If something stays, so does the folder, with notes
         of it alone, for the next instance.
         """
         self._instance.close(all_is_gone=self._leftovers.close(is_late=is_late))

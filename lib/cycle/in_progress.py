@@ -89,7 +89,7 @@ class CycleInProgress(ABC):
         self.is_last = shared.is_only
 
     def run(self) -> Cycle:
-        """Run it, and return what came of it. Raise Stopped where the monitor is being stopped meanwhile."""
+        """Run it, and return what came of it. Raise Stopped if the monitor is being stopped meanwhile."""
         begun = time.monotonic()
         try:
             with self.steps.pulse.taken():
@@ -135,7 +135,7 @@ class CycleInProgress(ABC):
     # The steps that they all have, in their order.
 
     def _prepare(self) -> None:
-        """Make the host ready. Where that can't be done, the first step has failed before it began."""
+        """Make the host ready. If that can't be done, the first step has failed before it began."""
         first = StepName.LOGIN if self.target.credentials else StepName.PULL
         with self.steps.preparing(first):
             self.shared.restore_folders()

@@ -31,7 +31,7 @@ from lib.target import Target
 ASK_SECONDS = 3.0
 _ASK_CLI_SECONDS = 2.0
 
-#: Deadline of each docker command that is no step: the step's own, where that is shorter.
+#: Deadline of each docker command that is not a step: the step's own, if that is shorter.
 _UPKEEP_SECONDS = 20.0
 
 #: Reasons that a sick daemon brings about, too. In a login it can be any: without a daemon, newer CLIs try themselves.
@@ -94,7 +94,7 @@ class Steps:
         self.pulse = Pulse(docker, ASK_SECONDS, target.step_timeout)
 
     def docker_answers(self) -> bool:
-        """Return whether docker works, asked for it only where the last step casts a doubt on that."""
+        """Return whether docker works, asked only if the last step casts a doubt on that."""
         if not self.done or self.done[-1].reason not in (Reason.DAEMON, Reason.CLI):
             return True
         try:
@@ -105,7 +105,7 @@ class Steps:
 
     @property
     def upkeep_seconds(self) -> float:
-        """The deadline of a docker command that is no step."""
+        """The deadline of a docker command that is not a step."""
         return upkeep_seconds(self._target)
 
     def run(
@@ -114,7 +114,7 @@ class Steps:
         """Run one step.
 
         Given its name, its docker command (which takes its deadline in seconds) and what judges that command's answer,
-        return the answer. Raise StepFailed where the command failed or was judged a failure.
+        return the answer. Raise StepFailed if the command failed or was judged a failure.
         """
         answer = self.run_unless(_never, name, action, judge)
         if answer is None:
@@ -130,7 +130,7 @@ class Steps:
     ) -> _A | None:
         """Run one step whose command may fail in an accepted way, which makes it a skipped one.
 
-        Given what accepts a failure, and as for `run()`, return the answer; None where the step is skipped. Raise
+        Given what accepts a failure, and as for `run()`, return the answer; None if the step is skipped. Raise
         StepFailed.
         """
         self._observer.step_started(name)
@@ -155,7 +155,7 @@ class Steps:
     def preparing(self, name: StepName) -> Iterator[None]:
         """Run what a step needs before it begins: docker commands that never leave the host.
 
-        Given the step's name. Raise StepFailed where one fails.
+        Given the step's name. Raise StepFailed if one fails.
         """
         try:
             yield
@@ -232,7 +232,7 @@ class Steps:
         return failure
 
     def _blame_host(self, error: DockerError, reason: Reason = Reason.DAEMON) -> Failure:
-        """Given how a command failed that never leaves the host, and the reason where all else is well, judge it."""
+        """Given how a command failed that never leaves the host, and the reason if all else is well, judge it."""
         if error.failure.scope not in _OUTSIDE:
             return error.failure
         return self._blame_docker(error.failure) or self._blame_time(error) or Failure(reason, error.failure.detail)
@@ -280,7 +280,7 @@ _LOCAL_STEPS = {StepName.BUILD: Reason.BUILD, StepName.RMI: Reason.DAEMON}
 
 
 def upkeep_seconds(target: Target) -> float:
-    """Given a target, return the deadline of a docker command that is no step."""
+    """Given a target, return the deadline of a docker command that is not a step."""
     return min(_UPKEEP_SECONDS, target.step_timeout)
 
 

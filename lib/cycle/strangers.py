@@ -213,7 +213,7 @@ class Strangers:
         try:
             answer = command(name, self._deadline())
         except DockerError as error:
-            # Where docker had to try again, the registry was not well: that it then lacked a token says nothing.
+            # If docker had to try again, the registry was not well: that it then lacked a token says nothing.
             if error.failure.reason in _REFUSALS[action] and not error.answer.retries:
                 return _Tried(works=False, fields={"detail": error.failure.detail})
             raise

@@ -45,7 +45,7 @@ class MetricsFile(Listener):
             self._thread.start()
 
     def stop(self) -> None:
-        """Write no more."""
+        """Stop writing."""
         self._stopped.set()
         self._due.set()
 

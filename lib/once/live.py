@@ -24,7 +24,7 @@ class LiveDisplay(Live):
     """
 
     def __init__(self, drawn: RenderableType, console: Console) -> None:
-        """Given what to draw, rendered anew for each frame, and the console to draw on."""
+        """Given what to draw, rendered again for each frame, and the console to draw on."""
         super().__init__(
             drawn,
             console=console,

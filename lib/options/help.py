@@ -84,7 +84,7 @@ def _examples(width: int) -> Iterator[str]:
     yield "examples:"
     for purpose, command in _EXAMPLES:
         yield _wrapped(f"# {purpose}", width, _INDENT)
-        # A line that goes on has a backslash, so that it can be copied.
+        # A line that continues has a backslash, so that it can be copied.
         yield " \\\n".join(_wrapped(command, width - 2, _INDENT, _BELOW).splitlines())
 
 

@@ -76,7 +76,7 @@ class Address(NamedTuple):
 
 
 def parse_name(text: str) -> str:
-    """Given a target's name, return it. Raise ValueError for one that is no fit label."""
+    """Given a target's name, return it. Raise ValueError for one that is not a fit label."""
     if len(text) > LONGEST_NAME or text != text.strip():
         raise ValueError(f"{quoted(text)} is not a name: at most {LONGEST_NAME} characters, no space around them")
     return parse_text(text)
@@ -113,7 +113,7 @@ def parse_username(text: str) -> str:
 
 def parse_password(text: str) -> Secret:
     """Given a password, return it wrapped. The error never quotes it."""
-    # Bytes that are no UTF-8 reach us from argv and environment as lone surrogates.
+    # Bytes that are not UTF-8 reach us from argv and environment as lone surrogates.
     if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text):
         raise ValueError("has a NUL or bytes that are not UTF-8, which no password can have")
     if _VARIABLE.fullmatch(text):
@@ -126,7 +126,7 @@ def parse_password(text: str) -> Secret:
 
 
 def parse_heartbeat_url(text: str) -> Secret:
-    """Given a URL to tell verdicts to, return it. What is wrong with it is said without a word of it."""
+    """Given a URL to report verdicts to, return it. What is wrong with it is said without a word of it."""
     try:
         url = urlsplit(text)
         port = url.port

@@ -1,6 +1,6 @@
-"""Heartbeat: tells a service such as healthchecks.io after each cycle how it went. Silence, too, says something there.
+"""Heartbeat: reports each cycle's verdict to a service such as healthchecks.io. Silence, too, says something there.
 
-By the standard library's urllib, which knows of proxies and authorities: one GET without a body is no reason for the
+By the standard library's urllib, which knows of proxies and authorities: one GET without a body is not a reason for the
 program's first HTTP library. Each heartbeat has a thread of its own, so that no cycle waits; of a target that is slower
 than its cycles, only the latest is sent. The URL is a secret: whoever has it can report that all is well.
 """
@@ -56,7 +56,7 @@ class Heartbeat(Listener):
         self._changed = threading.Condition()
 
     def cycle_finished(self, cycle: Cycle) -> None:
-        """Given a finished cycle, have its verdict told, unless it is unknown."""
+        """Given a finished cycle, have its verdict reported, unless it is unknown."""
         if cycle.verdict is Verdict.UNKNOWN:
             return
         with self._changed:
@@ -88,7 +88,7 @@ class Heartbeat(Listener):
                 self._note(fault)
 
     def _fault_of(self, verdict: Verdict) -> str | None:
-        """Given a verdict, tell it. Return why that failed, without a word of the URL, None if it did not."""
+        """Given a verdict, report it. Return why that failed, without a word of the URL, None if it did not."""
         try:
             self._send(url_for(self._url.reveal(), verdict))
         except HTTPError as error:
@@ -142,7 +142,7 @@ def get(url: str, seconds: float = DEADLINE_SECONDS) -> None:
 
 
 class _Door(AbstractHTTPHandler):
-    """Opens connections, and closes them if that is asked for: urllib's own deadline begins anew with each byte."""
+    """Opens connections, and closes them if that is asked for: urllib's own deadline begins again with each byte."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
-"""Cycle log: what the log says of finished cycles. Neither a target that goes on failing floods it, nor one that is up.
+"""Cycle log: what the log says of finished cycles. Neither a target that keeps failing floods it, nor one that is up.
 
 What changes is logged: that a target is up, for the first time or again, and that it is not.
-The first failure is logged whole, and so is each that is another one; what only goes on is logged once an hour. Its end
-is logged too, and so is when a target that is refused is tried again, as often as that becomes rarer.
+The first failure is logged whole, and so is each that is another one; what only continues is logged once an hour. Its
+end is logged too, and so is when a target that is refused is tried again, as often as that becomes rarer.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from lib.watch.record import Record
 
 _log = logging.getLogger(__name__)
 
-#: How often a failure that goes on is logged.
+#: How often a failure that continues is logged.
 _AGAIN_SECONDS = 3600.0
 
 
 @dataclass(slots=True)
 class _Failing:
-    """A failure that goes on.
+    """A failure that continues.
 
     Attributes:
         cause: what failed, and why.

@@ -66,7 +66,7 @@ class TargetStatus:
 
     @property
     def replication_lag(self) -> float | None:
-        """How many seconds ago what it showed last was replaced at its source; None if it is no replica, or unknown."""
+        """How many seconds ago what it showed last was replaced at its source; None if unknown, or no replica."""
         return self.standing.cycle.replication_lag if self.standing and self.target.replica_of else None
 
     @property

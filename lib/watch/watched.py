@@ -150,7 +150,7 @@ class Watched:
     def first_pause(self) -> float:
         """How many seconds its first turn has to wait.
 
-        A restart is no reason to ask a registry again that refuses. But it is often made by somebody who has mended
+        A restart is not a reason to ask a registry again that refuses. But it is often made by somebody who has mended
         something, and waits for no more than the usual interval.
         """
         standing = self.record.standing()
@@ -161,7 +161,7 @@ class Watched:
     def has_new_login(self) -> bool:
         """Return whether what it logs in with is another than at its last turn.
 
-        Only once it is the same as when that was asked last: a file that is just being written is no password yet.
+        Only once it is the same as when that was asked last: a file that is just being written is not a password yet.
         """
         seen, self._login_seen = self._login_seen, _login_of(self.target)
         return self._login_used != self._login_seen == seen
@@ -194,7 +194,7 @@ class Watched:
         if self._runner is not None:
             self._runner.close()
 
-    # The one way in: what its cycle reports. Whatever fails here, all are told, and the cycle goes on: the first fault
+    # The one way in: what its cycle reports. Whatever fails here, all get it, and the cycle continues: the first fault
     # is raised when it is recorded.
 
     def step_started(self, step: StepName) -> None:
