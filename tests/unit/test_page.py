@@ -187,13 +187,14 @@ def test_where_the_output_is_not_kept_the_detail_stands_for_it(world):
     assert "no such host" in world.page().text
 
 
-def test_what_we_say_of_an_answer_that_went_well_for_docker_is_shown_beside_it(world):
+def test_what_we_say_of_an_answer_that_went_well_for_docker_is_shown_and_dockers_words_are_to_be_opened(world):
     world.begin("quay")
     step = Step(StepName.PULL, Outcome.FAILED, 1.0, Failure(Reason.STALE, "it went back"), output=("Status: new",))
     world.finish(a_cycle((step,), "quay", NOON, 1.0))
-    text = world.page().text
-    assert "its users are affected. it went back What to do:" in text
-    assert "What docker said last Status: new" in text
+    page = world.page()
+    assert "its users are affected. it went back What to do:" in page.text
+    assert "What docker said last Status: new" in page.text
+    assert page.shown.opened() == []
 
 
 def test_each_step_is_shown_against_its_usual(world):
