@@ -22,7 +22,8 @@ from lib.result import StepName
 from lib.secret import Secret
 from lib.target import Credentials, Target
 from lib.watch import Watch
-from lib.web.app import Pages, start_web
+from lib.web.app import start_web
+from lib.web.pages import Pages
 
 #: What docker prints as a push meets a broken registry, or a login a password that is no longer good.
 _SERVER_ERROR = (

@@ -44,7 +44,8 @@ from lib.watch.status import status_of
 from lib.watch.summary import Summary
 from lib.watch.visits import Visits
 from lib.watch.watched import Watched
-from lib.web.app import Pages, start_web
+from lib.web.app import start_web
+from lib.web.pages import Pages
 
 _log = logging.getLogger(__name__)
 
