@@ -11,12 +11,12 @@ from typing import Any
 
 from lab.past_cycle import Fault, failed_step, past_cycle
 from lib.cycle import CycleRunner
-from lib.cycle.steps import Observer
 from lib.failure import Reason
 from lib.health import Health
 from lib.history import History
 from lib.history.pushes import Pushes
 from lib.metrics import Metrics, Totals
+from lib.progress import Observer
 from lib.reference import parse_reference
 from lib.result import StepName
 from lib.secret import Secret
