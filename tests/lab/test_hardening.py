@@ -122,6 +122,33 @@ def test_links_that_others_planted_lead_nowhere(tmp_path, world):
     assert "the history can't be written" in monitor.log.read_text()
 
 
+def test_a_private_folder_that_another_user_put_in_the_place_of_ours_is_not_used(tmp_path, world):
+    """A cleaner of temporary files removed ours, whose name was known. Into theirs, the next login would be written."""
+    options = (
+        "-repository=registry.example/hardening/one",
+        f"-docker={DOCKER}",
+        "-username=u",
+        f"-password={PASSWORD}",
+    )
+    with Monitor(tmp_path, world, *options, "-run-test-every=500ms", "-retry-every=500ms") as monitor:
+        monitor.await_status(200)
+        monitor.pause()
+        (ours,) = world.folder.glob("registry-monitor-*")
+        inside = [path.relative_to(ours) for path in ours.rglob("*") if path.is_dir()]
+        shutil.rmtree(ours)
+        for path in (ours, *(ours / name for name in inside)):
+            path.mkdir(mode=0o777)
+            shutil.chown(path, 65534)
+        monitor.resume()
+        await_true(lambda: monitor.verdict()[:2] == (503, "unknown"), SOON, "the monitor to refuse it")
+        seen = [path for path in ours.rglob("*") if path.is_file()]
+        told = monitor.get("/status")[1]
+        shutil.rmtree(ours)
+        monitor.await_status(200)
+    assert seen == []
+    assert "belongs to another user" in told
+
+
 def test_what_an_image_tells_strangers_is_what_tells_it_from_others(engine, repository):
     """Neither this host's name nor its users, folders or environment; of the target, its name."""
     (cycle,) = once(engine, *login(repository))[1]
