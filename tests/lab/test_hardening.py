@@ -110,7 +110,7 @@ def test_links_that_others_planted_lead_nowhere(tmp_path, world):
     links = [state / name for name in ("history.sqlite3", "history.sqlite3-wal", "lock")]
     links += [textfiles / "m.prom", world.folder / f"registry-monitor-{'0' * 32}"]
     for number, link in enumerate(links):
-        link.symlink_to(victim if number != 1 else theirs / "new")
+        link.symlink_to(victim if number > 1 else theirs / f"new-{number}")
     options = ("-repository=registry.example/hardening/one", f"-docker={DOCKER}", "-run-test-every=500ms")
     files = (f"-state-dir={state}", f"-metrics-file={textfiles / 'm.prom'}")
     with Monitor(tmp_path, world, *options, *files) as monitor:
