@@ -75,6 +75,8 @@ class Connection:
         return self.answer is not None and (self.is_over or not self._is_ready(select.POLLOUT))
 
     def _is_ready(self, event: int) -> bool:
+        if self.socket.fileno() < 0:  # its handshake failed as it began
+            return False
         looking = select.poll()
         looking.register(self.socket, event)
         return any(events & event for _, events in looking.poll(0))

@@ -23,6 +23,7 @@ from lib.metrics import Metrics
 from lib.reference import parse_reference
 from lib.web import app as web
 from lib.web import connections as web_connections
+from lib.web import pages as web_pages
 from lib.web.app import ListenError, start_web
 from lib.web.pages import Pages
 from tests.unit.examples import a_failed_cycle, a_target, an_up_cycle
@@ -244,6 +245,19 @@ def test_the_page_of_what_is_asked_for(ask, query, status):
     assert answer.status == status
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
     assert "Content-Security-Policy" in answer.headers
+
+
+def test_the_page_is_made_once_for_all_who_ask_soon_for_the_same(serve, world, monkeypatch):
+    monkeypatch.setattr(web_pages, "PAGE_SECONDS", 1000.0)
+    port = serve().port
+
+    def page(query):
+        return raw(port, f"GET /{query} HTTP/1.0\r\n\r\n".encode()).partition(b"\r\n\r\n")[2]
+
+    before = page("")
+    record_all_up(world)
+    assert page("?nothing=known") == page("") == before
+    assert b"are up" in page("?target=quay") != before
 
 
 def test_whoever_has_the_page_already_is_sent_nothing(ask, world):

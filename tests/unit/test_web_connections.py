@@ -111,6 +111,15 @@ def test_whoever_has_asked_and_waits_for_us_keeps_his_place(idle, monkeypatch, h
     assert not asking.is_dropped
 
 
+def test_one_whose_socket_is_gone_already_is_the_first_to_go(idle, monkeypatch):
+    monkeypatch.setattr(web_connections, "MOST_CONNECTIONS", 1)
+    connections = Connections()
+    gone = connections.add(socket.socket())
+    gone.socket.close()
+    connections.add(idle(socket.socket()))
+    assert gone.is_dropped
+
+
 def test_patience_comes_to_an_end_and_back(idle, monkeypatch):
     """A crowd gets it whole; whoever only holds connections uses it up."""
     monkeypatch.setattr(web_connections, "MOST_CONNECTIONS", 1)
