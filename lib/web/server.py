@@ -37,7 +37,7 @@ _EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104  it only knows them
 _NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _NO_ROOM_SECONDS = 0.1
 
-#: How much of a core the answers may take on the average, and how many seconds of one at once after a quiet time, so
+#: How much of a core connections and answers may take on the average, and how many seconds of one at once after a quiet time, so
 #: that no crowd takes it from the cycles.
 _SHARE, _BURST_SECONDS = 0.2, 1.0
 
@@ -67,6 +67,7 @@ class Server(ThreadingWSGIServer):
         """Given what socketserver needs, listen. Clients that connect wait until it is opened. Raise OSError."""
         self._is_open = Event()
         self._is_closing = Event()
+        self._accepting = 0.0  # what the accepting thread had used of a core, when it was last counted
         self._processor = Allowance(_BURST_SECONDS, _SHARE, time.monotonic)
         super().__init__(*arguments)
 
@@ -99,6 +100,7 @@ class Server(ThreadingWSGIServer):
     def serve_forever(self, poll_interval: float = 0.5) -> None:
         """Accept connections, once it is open, until `shutdown()`."""
         self._is_open.wait()
+        self._accepting = time.thread_time()
         super().serve_forever(poll_interval)
 
     def get_request(self) -> tuple[Any, Any]:
@@ -106,6 +108,9 @@ class Server(ThreadingWSGIServer):
 
         Raise OSError.
         """
+        accepting = time.thread_time()
+        self._processor.take(accepting - self._accepting)
+        self._accepting = accepting
         while (pause := self._processor.pause()) and not self._is_closing.wait(min(pause, _LOOK_UP_SECONDS)):
             self.connections.drop_overdue()
         try:
