@@ -37,8 +37,8 @@ _EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104  it only knows them
 _NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _NO_ROOM_SECONDS = 0.1
 
-#: How much of a core connections and answers may take on the average, and how many seconds of one at once after a quiet time, so
-#: that no crowd takes it from the cycles.
+#: How much of a core all connections may take on the average, and how many seconds of one at once after a quiet time,
+#: so that no crowd takes it from the cycles.
 _SHARE, _BURST_SECONDS = 0.2, 1.0
 
 #: How often it looks up while the next one waits to be accepted.
