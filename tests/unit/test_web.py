@@ -247,8 +247,13 @@ def test_the_page_of_what_is_asked_for(ask, query, status):
     assert "Content-Security-Policy" in answer.headers
 
 
-def test_the_page_is_made_once_for_all_who_ask_soon_for_the_same(serve, world, monkeypatch):
+@pytest.fixture
+def kept(monkeypatch):
+    """A page that is kept for longer than any machine takes for a test."""
     monkeypatch.setattr(web_pages, "PAGE_SECONDS", 1000.0)
+
+
+def test_the_page_is_made_once_for_all_who_ask_soon_for_the_same(kept, serve, world):
     port = serve().port
 
     def page(query):
@@ -260,7 +265,7 @@ def test_the_page_is_made_once_for_all_who_ask_soon_for_the_same(serve, world, m
     assert b"are up" in page("?target=quay") != before
 
 
-def test_whoever_has_the_page_already_is_sent_nothing(ask, world):
+def test_whoever_has_the_page_already_is_sent_nothing(kept, ask, world):
     record_all_up(world)
     page = ask("/", Accept_Encoding="gzip")
     for known in (page.headers["ETag"], f'"other", W/{page.headers["ETag"]}', "*"):
