@@ -67,7 +67,7 @@ class Server(ThreadingWSGIServer):
         """Given what socketserver needs, listen. Clients that connect wait until it is opened. Raise OSError."""
         self._is_open = Event()
         self._is_closing = Event()
-        self._accepting = 0.0  # what the accepting thread had used of a core, when it was last counted
+        self._accepting = 0.0  # what the accepting thread had used of a core before its last connection
         self._processor = Allowance(_BURST_SECONDS, _SHARE, time.monotonic)
         super().__init__(*arguments)
 
@@ -100,7 +100,6 @@ class Server(ThreadingWSGIServer):
     def serve_forever(self, poll_interval: float = 0.5) -> None:
         """Accept connections, once it is open, until `shutdown()`."""
         self._is_open.wait()
-        self._accepting = time.thread_time()
         super().serve_forever(poll_interval)
 
     def get_request(self) -> tuple[Any, Any]:
@@ -108,11 +107,9 @@ class Server(ThreadingWSGIServer):
 
         Raise OSError.
         """
-        accepting = time.thread_time()
-        self._processor.take(accepting - self._accepting)
-        self._accepting = accepting
         while (pause := self._processor.pause()) and not self._is_closing.wait(min(pause, _LOOK_UP_SECONDS)):
             self.connections.drop_overdue()
+        self._accepting = time.thread_time()
         try:
             accepted, address = self.socket.accept()
         except OSError as error:
@@ -126,6 +123,11 @@ class Server(ThreadingWSGIServer):
     def service_actions(self) -> None:
         """Drop clients that are late: called several times a second."""
         self.connections.drop_overdue()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Given a connection and its address, begin to answer it in a thread of its own."""
+        super().process_request(request, client_address)
+        self._processor.take(time.thread_time() - self._accepting)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Given a connection and its address, answer it."""
