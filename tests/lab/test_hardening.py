@@ -206,4 +206,7 @@ def test_a_cli_that_is_replaced_while_it_runs_is_nobody_elses_fault(engine, repo
         await_verdict(200, "up", None)
         cli.unlink()
         await_verdict(503, "unknown", "cli")
+        # With it, it also leaves nothing behind.
+        replace(whole)
+        await_verdict(200, "up", None)
     assert '"verdict":"down"' not in monitor.log.read_text().replace(" ", "")
