@@ -34,8 +34,10 @@ def main(argv: Sequence[str], env: Mapping[str, str]) -> int:
 
 def _run(argv: Sequence[str], env: Mapping[str, str]) -> int:
     # Each is imported as late as possible, so that what needs less is answered at once.
+    from lib.core_dumps import forbid_core_dumps  # noqa: PLC0415
     from lib.options import describe, parse_options  # noqa: PLC0415
 
+    forbid_core_dumps()  # before there are passwords in memory
     options = parse_options(argv, env)
     if options.version:
         streams.show(f"registry-monitor {__version__}")
@@ -59,7 +61,7 @@ def _run(argv: Sequence[str], env: Mapping[str, str]) -> int:
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     monitor = Monitor(options, env)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda received, _: monitor.signals.put(signal.Signals(received)))
+        signal.signal(number, lambda received, _: monitor.receive(signal.Signals(received)))
     return monitor.run_once() if options.once else monitor.serve(lambda: parse_options(argv, env))
 
 

@@ -75,6 +75,7 @@ class PushingCycle(CycleInProgress):
             )
 
     def _build(self) -> str:
+        self.steps.begin(StepName.BUILD)
         try:
             self.context.mkdir(mode=0o700)
             context = write_context(

@@ -15,7 +15,7 @@ from lib.cycle.build_cache import BuildLock
 from lib.cycle.housekeeping import Housekeeping
 from lib.cycle.leftovers import Leftovers
 from lib.cycle.refusals import Refusals
-from lib.cycle.steps import ASK_SECONDS, Observer, reason_of
+from lib.cycle.steps import ASK_SECONDS, reason_of
 from lib.cycle.transfers import Transfers
 from lib.docker import Docker, DockerError
 from lib.docker.client import Client
@@ -24,6 +24,7 @@ from lib.failure import Failure, Reason
 from lib.history import History
 from lib.history.pushes import Pushes
 from lib.instance import Instance
+from lib.progress import Observer
 from lib.target import Builder, Target
 
 _log = logging.getLogger(__name__)

@@ -17,13 +17,14 @@ from lib.cycle import judgement
 from lib.cycle.housekeeping import Housekeeping
 from lib.cycle.login import log_in
 from lib.cycle.payload import Labels
-from lib.cycle.steps import Observer, StepFailed, Steps
+from lib.cycle.steps import StepFailed, Steps
 from lib.cycle.transfers import Transfers
 from lib.docker import Docker, DockerError
 from lib.docker.answers import Image, Pulled
 from lib.docker.environment import forget_logins
 from lib.failure import Scope
 from lib.history.pushes import Pushes
+from lib.progress import Observer
 from lib.result import Cycle, StepName
 from lib.target import Builder, Target
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import NoReturn, Protocol, TypeVar
+from typing import NoReturn, TypeVar
 
 from lib.blanking import without_secrets
 from lib.cycle.circumstances import in_circumstances
@@ -24,6 +24,7 @@ from lib.docker.answers import DockerAnswer
 from lib.docker.environment import prepare_config
 from lib.docker.keychain import HelperAnswer, ask_helper
 from lib.failure import Failure, Reason, Scope
+from lib.progress import Observer
 from lib.result import Outcome, Push, Step, StepName
 from lib.target import Target
 
@@ -44,16 +45,6 @@ _TIME_IN_DOUBT = frozenset({Reason.TIMEOUT, Reason.RESET, Reason.DNS, Reason.UNR
 _OUTSIDE = frozenset({Scope.REGISTRY, Scope.CREDENTIALS, Scope.NETWORK})
 
 _A = TypeVar("_A", bound=DockerAnswer)
-
-
-class Observer(Protocol):
-    """Whoever wants to know a cycle's progress."""
-
-    def step_started(self, step: StepName) -> None:
-        """A step's command is about to be run."""
-
-    def step_finished(self, step: Step) -> None:
-        """A step has come to its end."""
 
 
 class StepFailed(Exception):  # noqa: N818  it ends a cycle, and never leaves it
@@ -89,6 +80,7 @@ class Steps:
         self._observer = observer
         self.docker = docker
         self._logins: list[Path] = []
+        self._under_way: StepName | None = None
         self._begun = time.monotonic()
         self._transfers = transfers or Transfers()
         self.pulse = Pulse(docker, ASK_SECONDS, target.step_timeout)
@@ -133,7 +125,7 @@ class Steps:
         Given what accepts a failure, and as for `run()`, return the answer; None if the step is skipped. Raise
         StepFailed.
         """
-        self._observer.step_started(name)
+        self.begin(name)
         given = self._deadline()
         try:
             if given <= 0:
@@ -150,6 +142,14 @@ class Steps:
         ok = Step(name, Outcome.OK, answer.seconds, retries=answer.retries, output=answer.output, spent=answer.phases)
         self._note(ok)
         return answer
+
+    def begin(self, name: StepName) -> None:
+        """Given a step, let it be under way, for all who want to know, from before its command: what that needs on this
+        host can take longer than the command. Its own seconds are the command's.
+        """
+        if self._under_way is not name:
+            self._under_way = name
+            self._observer.step_started(name)
 
     @contextmanager
     def preparing(self, name: StepName) -> Iterator[None]:
@@ -176,7 +176,7 @@ class Steps:
 
     def fail(self, name: StepName, failure: Failure, answer: DockerAnswer | None = None) -> NoReturn:
         """Note a step as failed before it began. Given its name, why, and what took how long. Raise StepFailed."""
-        self._observer.step_started(name)
+        self.begin(name)
         self._fail(name, failure, answer or DockerAnswer(seconds=0.0))
 
     def _fail(self, name: StepName, failure: Failure, answer: DockerAnswer) -> NoReturn:
@@ -272,6 +272,7 @@ class Steps:
 
     def _note(self, step: Step) -> None:
         self.done.append(step)
+        self._under_way = None
         self._observer.step_finished(step)
 
 

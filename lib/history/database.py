@@ -77,8 +77,8 @@ class Database:
 
         Raise DatabaseUnusable, OSError or sqlite3.Error.
         """
-        # SQLite's own files beside it get its mode.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode=0o600))
+        # SQLite's own files beside it get its mode. By a link that somebody else put there, it would be another's file.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode=0o600))
         self.path = path
         self._file = path.stat()
         self._connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)

@@ -247,7 +247,7 @@ class Store:
     def _lock(self) -> None:
         """Take the folder, unless this monitor has it already. Raise StateInUse or OSError."""
         path = self._folder / "lock"
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode=0o600)
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode=0o600)
         if self._lock_file is not None and os.path.sameopenfile(lock, self._lock_file):
             os.close(lock)
             return

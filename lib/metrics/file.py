@@ -94,7 +94,9 @@ def _replace(path: Path, content: bytes) -> None:
     # In the same folder, or it could not be renamed; with a name that node_exporter does not look at.
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with beside.open("wb") as file:
+        # Never through a link that somebody else put there, who can write in that folder, too.
+        beside.unlink(missing_ok=True)
+        with beside.open("xb") as file:
             os.fchmod(file.fileno(), _MODE)
             file.write(content)
         beside.replace(path)

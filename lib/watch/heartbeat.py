@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import ssl
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from socket import SHUT_RDWR
@@ -107,6 +108,14 @@ class Heartbeat(Listener):
             _log.warning("a heartbeat could not be sent", extra={"target": self._target, "detail": fault})
         elif fault is None and was_failing:
             _log.info("heartbeats can be sent again", extra={"target": self._target})
+
+
+def wait_for_heartbeats(heartbeats: Iterable[Heartbeat | None]) -> None:
+    """Given those of targets that will have no further cycle, wait until they were sent, or could not be."""
+    ends = time.monotonic() + DEADLINE_SECONDS
+    for heartbeat in heartbeats:
+        if heartbeat:
+            heartbeat.wait(max(0.0, ends - time.monotonic()))
 
 
 def url_for(url: str, verdict: Verdict) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -17,7 +17,9 @@ from typing import Any
 from lib.failure import Reason, Verdict
 from lib.progress import Listener
 from lib.quantity import format_duration
+from lib.quoting import some_of
 from lib.result import Cycle, StepName, rfc3339
+from lib.target import Target
 from lib.watch.record import Record
 
 _log = logging.getLogger(__name__)
@@ -113,3 +115,9 @@ def _words(cycle: Cycle) -> dict[str, Any]:
     if failed.output:
         words["output"] = "\n".join(failed.output)
     return words
+
+
+def watching(targets: Sequence[Target], url: str) -> str:
+    """Given the targets, and where the page is, return what is watched, and where that can be seen."""
+    names = [target.name for target in targets]
+    return f"watching {len(names)} {'target' if len(names) == 1 else 'targets'} ({some_of(names)}): open {url}"

@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from lib.cycle import CycleRunner
-from lib.cycle.steps import Observer
 from lib.cycle.strangers import Strangers
 from lib.failure import Verdict
 from lib.history import History
 from lib.history.pushes import Pushes
 from lib.metrics.target import Series
-from lib.progress import Listener, Progress
+from lib.progress import Listener, Observer, Progress
 from lib.result import Cycle, Step, StepName
 from lib.secret import PasswordFile
 from lib.stamp import Stamp, stamp_of

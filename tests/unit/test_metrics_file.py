@@ -113,6 +113,17 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(path, monkeypatch):
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_a_link_that_somebody_planted_beside_it_leads_nowhere(path, tmp_path):
+    """Its name can be guessed, and a folder of several exporters is written by others, too."""
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    path.parent.mkdir(exist_ok=True)
+    (path.parent / f".{path.name}.{os.getpid()}.tmp").symlink_to(victim)
+    assert MetricsFile(path, lambda: b"metrics").write()
+    assert (victim.read_bytes(), path.read_bytes()) == (b"precious", b"metrics")
+    assert not path.is_symlink()
+
+
 def test_a_folder_that_cannot_be_written_is_a_fault_of_the_configuration(tmp_path):
     def fault(path):
         with pytest.raises(OptionsError) as raised:

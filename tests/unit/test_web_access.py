@@ -195,11 +195,12 @@ def test_a_login_that_is_not_good_is_refused(guarded, capfd, header):
     assert capfd.readouterr().err == ""
 
 
-def test_too_many_logins_at_once_are_told_to_come_again(guarded, monkeypatch):
-    monkeypatch.setattr(Login, "admit", lambda *_: Admission.BUSY)
+@pytest.mark.parametrize(("admission", "code"), [(Admission.BUSY, b"503"), (Admission.EXHAUSTED, b"429")])
+def test_too_many_logins_are_told_to_come_again(guarded, monkeypatch, admission, code):
+    monkeypatch.setattr(Login, "admit", lambda *_: admission)
     answer = raw(guarded, basic("alice", PASSWORD))
-    assert answer.startswith(b"HTTP/1.0 503 ")
-    assert b"\r\nRetry-After: 5\r\n" in answer
+    assert answer.startswith(b"HTTP/1.0 %b " % code)
+    assert b"\r\nRetry-After: " in answer
 
 
 # Files that change.
