@@ -154,6 +154,8 @@ class Housekeeping:
         """
         self._looks = max(self._looks, _LOOKS_FOR_LATE if late else 1)
         self._late = self._late or late
+        if late:
+            self.leftovers.unfinished.cut_off(self.reference)
 
     def restore(self, docker: Docker, *, is_last: bool = False) -> None:
         """Remove what may be left of this cycle, and give an image that waited its name back.

@@ -203,6 +203,12 @@ class Docker(Cli):
         shown = ("--all", "--no-trunc", "--format", "{{.ID}} {{.Repository}}")
         return read_repositories(self.listed("images", shown, deadline).stdout)
 
+    def unfinished(self, deadline: float) -> dict[str, datetime]:
+        """Return the IDs of images that somebody began to write and did not come to the end of, or not yet, each with
+        when that was; none if whoever writes images always comes to an end. Raise DockerError.
+        """
+        return self.dialect.unfinished(self, deadline)
+
     def build_containers(self, labels: Sequence[str], deadline: float) -> tuple[BuildContainer, ...]:
         """Given labels, return the containers with the first of them in which the classic builder set labels.
 

@@ -13,6 +13,7 @@ from tests.unit.support import HOST, INSPECT, NAME, Script, digest_of
 
 ID, DIGEST = digest_of("a"), digest_of(1)
 BARE = ID.removeprefix("sha256:")
+STORES_LIST = "{{.Store.GraphRoot}}/{{.Store.GraphDriverName}}-images/images.json"
 HELD = "registry-monitor-held/x:held"
 WHOLE_HELD = f"docker.io/{HELD}"
 
@@ -228,3 +229,33 @@ def test_it_is_its_own_server(script, podman):
     assert podman.version(5) == ("podman 5.4.2", "podman 5.4.2")
     assert podman.store(5) == "containers/storage (overlay)"
     assert abs(podman.now(5) - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+def test_an_image_without_a_manifest_was_not_written_to_its_end(script, podman, tmp_path):
+    """As the lists of podman 4.3 and 5.4 have such ones."""
+    images = [
+        {"id": "a", "created": "2026-12-01T03:27:32.334550994Z"},
+        {"id": "b", "created": "2026-12-01T03:29:17.412233055Z", "big-data-names": ["sha256:b"]},
+        {"id": "c", "created": "2026-12-01T03:30:00Z", "big-data-names": ["sha256:c", "manifest-sha256:d", "manifest"]},
+    ]
+    (tmp_path / "images.json").write_text(json.dumps(images))
+    script.on("info", "--format", STORES_LIST, out=f"{tmp_path}/images.json\n", err=WARNING)
+
+    assert podman.unfinished(5) == {
+        "a": datetime(2026, 12, 1, 3, 27, 32, 334550, UTC),
+        "b": datetime(2026, 12, 1, 3, 29, 17, 412233, UTC),
+    }
+
+
+@pytest.mark.parametrize("text", [None, "", "{}", "[1]", "[{}]", '[{"id": "a", "created": 1}]'])
+def test_a_list_that_cant_be_read_names_none(script, podman, tmp_path, text):
+    """It is on another host, or of a podman yet to come."""
+    if text is not None:
+        (tmp_path / "images.json").write_text(text)
+    script.on("info", "--format", STORES_LIST, out=f"{tmp_path}/images.json\n")
+
+    assert podman.unfinished(5) == {}
+
+
+def test_docker_ends_what_it_began(script, tmp_path):
+    assert Docker(script.runner, "docker", {}, tmp_path).unfinished(5) == {}
