@@ -1,8 +1,9 @@
-"""Unfinished images: what podman leaves of an image if it is ended while it writes that.
+"""Unfinished: what podman leaves if it is ended in the middle of a build, or while it writes an image.
 
-At SIGTERM it ends as suddenly as at SIGKILL, and it ends with a monitor that is killed. Nobody can use such an image,
-which has no labels yet, and as long as it is there, `podman images` fails for everybody. So it is known by when it was
-begun: in a cycle of ours that was cut off. A note in the private folder leaves that to whoever comes after.
+At SIGTERM it ends as suddenly as at SIGKILL, and it ends with a monitor that is killed. The containers that it worked
+in then stay, and are known by a mark. So does an image that it was writing: nobody can use it, it has no labels yet,
+and as long as it is there, `podman images` fails for everybody. That is known by when it was begun: in a cycle of ours
+that was cut off. A note in the private folder, by the name of the mark, leaves both to whoever comes after.
 """
 
 from __future__ import annotations
@@ -39,6 +40,10 @@ class Unfinished:
             ends = now + timedelta(seconds=target.cycle_timeout)
             self._instance.note(self._note_of(name), json.dumps([began.isoformat(), ends.isoformat()]))
 
+    def marked(self, name: str, docker: Docker) -> Docker:
+        """Given the name of a test image, and the docker CLI, return it as it builds that."""
+        return docker.marked(self._note_of(name))
+
     def cut_off(self, name: str) -> None:
         """Given the name of a test image, know that something of its cycle was ended by force."""
         if name in self._began:
@@ -64,6 +69,8 @@ class Unfinished:
             images = docker.unfinished(seconds).items()
             return {image for image, begun in images if any(span and span[0] <= begun <= span[1] for span in spans)}
 
+        if spans:
+            docker.remove_marked([*noted, *map(self._note_of, own)], seconds)
         if spans and (found := left()):
             time.sleep(_WRITING_SECONDS)
             for image in found & left():

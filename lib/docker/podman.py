@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,8 +26,8 @@ _ID = re.compile(r"sha256:[0-9a-f]+|[0-9a-f]{4,64}")
 _HOLDER = re.compile(r"image used by ([0-9a-f]{64}): image is in use by a container")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
-#: Where the store lists its images; and the part of one that is written last, without which it is none.
-_IMAGES = "{{.Store.GraphRoot}}/{{.Store.GraphDriverName}}-images/images.json"
+#: What the names of the store's folders begin with; and the part of an image that is written last.
+_STORE = "{{.Store.GraphRoot}}/{{.Store.GraphDriverName}}"
 _MANIFEST = "manifest"
 
 
@@ -128,13 +129,26 @@ class Podman(Dialect):
             podman.run("rm", ("--force", holder[1]), deadline)
             removed.add(holder[1])
 
+    def marking(self, mark: str) -> tuple[str, ...]:
+        """Given a mark, return the flags by which a build sets it on the containers that it works in: they have no
+        labels, and nothing is run in them that would look up a host.
+        """
+        return ("--add-host", f"{mark}:127.0.0.1")
+
+    def remove_marked(self, podman: Cli, marks: Collection[str], deadline: float) -> None:
+        """Given marks, remove the containers that builds with them worked in. Raise DockerError."""
+        for note in _store(podman, "containers", deadline).glob("*/userdata/buildah.json"):
+            with suppress(OSError):  # its build has come to its end
+                text = note.read_text(encoding="utf-8", errors="replace")
+                if any(f'"{mark}:' in text for mark in marks):
+                    podman.run("rm", ("--force", note.parent.parent.name), deadline)
+
     def unfinished(self, podman: Cli, deadline: float) -> dict[str, datetime]:
         """Return the images that nobody wrote to their end, with when they were begun, which no command of podman's
         tells: it is read from the store's own list. Raise DockerError.
         """
-        place = podman.run("info", ("--format", _IMAGES), deadline).stdout.strip()
         try:
-            listed = json.loads(Path(place).read_text(encoding="utf-8"))
+            listed = json.loads((_store(podman, "images", deadline) / "images.json").read_text(encoding="utf-8"))
             return {
                 image["id"]: datetime.fromisoformat(image["created"])
                 for image in listed
@@ -150,6 +164,11 @@ PODMAN = Podman()
 def _digest(podman: Cli, name: str, deadline: float) -> str | None:
     found = _DIGEST.search(podman.run("image", ("inspect", "--format", "{{.Digest}}", name), deadline).stdout)
     return found[0] if found else None
+
+
+def _store(podman: Cli, kind: str, deadline: float) -> Path:
+    """Return the folder in which the store keeps its notes of a kind of things. Raise DockerError."""
+    return Path(f"{podman.run('info', ('--format', _STORE), deadline).stdout.strip()}-{kind}")
 
 
 def _working_containers(podman: Cli, deadline: float) -> set[str]:

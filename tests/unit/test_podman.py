@@ -13,7 +13,7 @@ from tests.unit.support import HOST, INSPECT, NAME, Script, digest_of
 
 ID, DIGEST = digest_of("a"), digest_of(1)
 BARE = ID.removeprefix("sha256:")
-STORES_LIST = "{{.Store.GraphRoot}}/{{.Store.GraphDriverName}}-images/images.json"
+STORE = ("info", "--format", "{{.Store.GraphRoot}}/{{.Store.GraphDriverName}}")
 HELD = "registry-monitor-held/x:held"
 WHOLE_HELD = f"docker.io/{HELD}"
 
@@ -238,8 +238,9 @@ def test_an_image_without_a_manifest_was_not_written_to_its_end(script, podman, 
         {"id": "b", "created": "2026-12-01T03:29:17.412233055Z", "big-data-names": ["sha256:b"]},
         {"id": "c", "created": "2026-12-01T03:30:00Z", "big-data-names": ["sha256:c", "manifest-sha256:d", "manifest"]},
     ]
-    (tmp_path / "images.json").write_text(json.dumps(images))
-    script.on("info", "--format", STORES_LIST, out=f"{tmp_path}/images.json\n", err=WARNING)
+    (tmp_path / "overlay-images").mkdir()
+    (tmp_path / "overlay-images/images.json").write_text(json.dumps(images))
+    script.on(*STORE, out=f"{tmp_path}/overlay\n", err=WARNING)
 
     assert podman.unfinished(5) == {
         "a": datetime(2026, 12, 1, 3, 27, 32, 334550, UTC),
@@ -251,11 +252,31 @@ def test_an_image_without_a_manifest_was_not_written_to_its_end(script, podman, 
 def test_a_list_that_cant_be_read_names_none(script, podman, tmp_path, text):
     """It is on another host, or of a podman yet to come."""
     if text is not None:
-        (tmp_path / "images.json").write_text(text)
-    script.on("info", "--format", STORES_LIST, out=f"{tmp_path}/images.json\n")
+        (tmp_path / "overlay-images").mkdir()
+        (tmp_path / "overlay-images/images.json").write_text(text)
+    script.on(*STORE, out=f"{tmp_path}/overlay\n")
 
     assert podman.unfinished(5) == {}
 
 
+def test_what_builds_worked_in_goes_by_their_mark(script, podman, tmp_path):
+    for container, hosts in {"a": ["ours:127.0.0.1"], "b": ["theirs:127.0.0.1"], "c": ["x.ours:127.0.0.1"]}.items():
+        note = tmp_path / "overlay-containers" / container / "userdata/buildah.json"
+        note.parent.mkdir(parents=True)
+        note.write_text(json.dumps({"CommonBuildOpts": {"AddHost": hosts}}))
+    script.on(*STORE, out=f"{tmp_path}/overlay\n", err=WARNING)
+    script.on("rm", "--force", "a")
+
+    podman.remove_marked(["ours", "others"], 5)
+
+    assert script.ran[1:] == [("rm", "--force", "a")]
+    assert podman.marked("ours").build_flags[-2:] == ("--add-host", "ours:127.0.0.1")
+
+
 def test_docker_ends_what_it_began(script, tmp_path):
-    assert Docker(script.runner, "docker", {}, tmp_path).unfinished(5) == {}
+    docker = Docker(script.runner, "docker", {}, tmp_path)
+
+    docker.remove_marked(["ours"], 5)
+
+    assert docker.unfinished(5) == {}
+    assert docker.marked("ours") == docker

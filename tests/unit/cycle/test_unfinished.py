@@ -19,6 +19,7 @@ class Podman:
 
     Attributes:
         asked: how often it was asked for them.
+        marks: those of which it was to remove what builds worked in.
     """
 
     builder = BuiltBy.BUILDAH
@@ -26,10 +27,14 @@ class Podman:
     def __init__(self, **images):
         self.images = images
         self.asked = 0
+        self.marks = []
 
     def unfinished(self, _seconds):
         self.asked += 1
         return dict(self.images)
+
+    def remove_marked(self, marks, _seconds):
+        self.marks += marks
 
     def rmi(self, references, _seconds):
         (image,) = references
@@ -54,7 +59,7 @@ def podman(monkeypatch):
     return Podman(before=NOW - HOUR)
 
 
-def test_what_a_cycle_began_that_was_cut_off_goes_and_what_is_older_stays(unfinished, podman):
+def test_what_a_cycle_began_that_was_cut_off_goes_and_what_is_older_stays(unfinished, instance, podman):
     unfinished.expect(TARGET, podman)
     podman.images["ours"] = NOW + timedelta(minutes=1)
     unfinished.cut_off(NAME)
@@ -67,6 +72,7 @@ def test_what_a_cycle_began_that_was_cut_off_goes_and_what_is_older_stays(unfini
         unfinished.remove(podman, 5)
 
     assert list(podman.images) == ["before"]
+    assert podman.marks == list(instance.notes)
 
 
 def test_podman_is_asked_for_nothing_if_no_cycle_was_cut_off(unfinished, instance, podman):
@@ -107,6 +113,7 @@ def test_what_a_dead_instance_began_in_its_last_cycle_goes_and_the_note_of_it(
     unfinished.remove(podman, 5)
 
     assert ("x" in podman.images) is stays
+    assert podman.marks == ["writing-x"]
     assert instance.left == {}
 
 
