@@ -147,10 +147,11 @@ class Podman(Dialect):
         """Return the images that nobody wrote to their end, with when they were begun, which no command of podman's
         tells: it is read from the store's own list. Raise DockerError.
         """
+        folder = _store(podman, "images", deadline)
         try:
-            listed = json.loads((_store(podman, "images", deadline) / "images.json").read_text(encoding="utf-8"))
+            listed = json.loads((folder / "images.json").read_text(encoding="utf-8"))
             return {
-                image["id"]: datetime.fromisoformat(image["created"])
+                image["id"]: _begun(folder / image["id"], datetime.fromisoformat(image["created"]))
                 for image in listed
                 if _MANIFEST not in (image.get("big-data-names") or ())
             }
@@ -169,6 +170,15 @@ def _digest(podman: Cli, name: str, deadline: float) -> str | None:
 def _store(podman: Cli, kind: str, deadline: float) -> Path:
     """Return the folder in which the store keeps its notes of a kind of things. Raise DockerError."""
     return Path(f"{podman.run('info', ('--format', _STORE), deadline).stdout.strip()}-{kind}")
+
+
+def _begun(folder: Path, created: datetime) -> datetime:
+    """Given the folder of an image, and when it was built, wherever that was, return when it began to be written here,
+    as far as that is known: it has a folder a moment later.
+    """
+    with suppress(FileNotFoundError):
+        return max(created, datetime.fromtimestamp(folder.stat().st_mtime, UTC))
+    return created
 
 
 def _working_containers(podman: Cli, deadline: float) -> set[str]:

@@ -41,12 +41,12 @@ def unfinished(podman):
     return {image["id"] for image in images if "manifest" not in (image.get("big-data-names") or ())}
 
 
-def builds(podman):
-    """Return the processes that build."""
+def running(podman, verb):
+    """Return the processes that build, or pull."""
     found = []
     for pid in processes(podman.folder):
         with suppress(OSError):
-            if b"\0build\0" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            if f"\0{verb}\0".encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
                 found.append(pid)
     return found
 
@@ -57,38 +57,45 @@ def kill(pids):
             os.kill(pid, signal.SIGKILL)
 
 
-def kill_in_the_middle_of_an_image(podman, end=None):
-    """Given what ends whoever builds, kill by default, do that as soon as there is an image without an end that was not
-    there before. Return the IDs of those that stay so: often it came to its end before podman did.
+def kill_in_the_middle_of_an_image(podman, verb, end=None):
+    """Given `build` or `pull`, and what ends that, kill by default, do it as soon as there is an image without an end
+    that was not there before. Return the IDs of those that stay so: often it came to its end before podman did.
     """
     before, deadline = unfinished(podman), time.monotonic() + _PATIENCE
     pids = []
-    while unfinished(podman) <= before:
-        pids = [pid for pid in pids if Path(f"/proc/{pid}").exists()] or builds(podman)
+    while not pids or unfinished(podman) <= before:
+        pids = [pid for pid in pids if Path(f"/proc/{pid}").exists()] or running(podman, verb)
         if time.monotonic() > deadline:
             raise LabError(f"waited {_PATIENCE:g} s for podman to write an image")
     (end or (lambda: kill(pids)))()
-    await_true(lambda: not set(pids) & set(builds(podman)), SOON, "podman to end")
-    return unfinished(podman) - before
+    await_true(lambda: not set(pids) & set(running(podman, verb)), SOON, "podman to end")
+    left = unfinished(podman) - before
+    # Before it has a folder, nothing tells when it began to be pulled.
+    for image in left if verb == "pull" else ():
+        if not (podman.data / "overlay-images" / image).exists():
+            podman.docker("rmi", image, check=False)
+    return left & unfinished(podman)
 
 
-def test_what_a_killed_monitor_left_in_the_middle_goes_with_the_next_start(podman, repository, tmp_path):
+@pytest.mark.parametrize("verb", ["build", "pull"])
+def test_what_a_killed_monitor_left_in_the_middle_goes_with_the_next_start(podman, repository, tmp_path, verb):
     options, before, left = (*login(repository), *SHAPE), holdings(podman), set()
     while not left:
         with Monitor(tmp_path, podman, *options) as monitor:
-            left = kill_in_the_middle_of_an_image(podman, monitor.kill)
+            left = kill_in_the_middle_of_an_image(podman, verb, monitor.kill)
 
     assert once(podman, *options)[0] == 0
     assert holdings(podman) == before
     assert not list(podman.folder.glob("tmp/**/writing-*"))
 
 
-def test_what_a_killed_podman_left_in_the_middle_goes_with_the_end_of_the_cycle(podman, repository, tmp_path):
+@pytest.mark.parametrize("verb", ["build", "pull"])
+def test_what_a_killed_podman_left_in_the_middle_goes_with_the_end_of_the_cycle(podman, repository, tmp_path, verb):
     """The cycles after it are up."""
     before, left = holdings(podman), set()
     with Monitor(tmp_path, podman, *login(repository), *SHAPE) as monitor:
         while not left:
-            left = kill_in_the_middle_of_an_image(podman)
+            left = kill_in_the_middle_of_an_image(podman, verb)
         await_true(lambda: not left & unfinished(podman), SOON, "the image to go")
         monitor.await_status(200)
         assert monitor.stop() == 0

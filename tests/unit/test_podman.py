@@ -1,6 +1,7 @@
 """Podman in docker's place: asked by whole names, and what podman 4.3 and 5.4 really printed is read as docker's is."""
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,6 +15,7 @@ from tests.unit.support import HOST, INSPECT, NAME, Script, digest_of
 ID, DIGEST = digest_of("a"), digest_of(1)
 BARE = ID.removeprefix("sha256:")
 STORE = ("info", "--format", "{{.Store.GraphRoot}}/{{.Store.GraphDriverName}}")
+LATER = datetime(2026, 12, 1, 4, tzinfo=UTC)
 HELD = "registry-monitor-held/x:held"
 WHOLE_HELD = f"docker.io/{HELD}"
 
@@ -232,19 +234,24 @@ def test_it_is_its_own_server(script, podman):
 
 
 def test_an_image_without_a_manifest_was_not_written_to_its_end(script, podman, tmp_path):
-    """As the lists of podman 4.3 and 5.4 have such ones."""
+    """As the lists of podman 4.3 and 5.4 have such ones; of one that was pulled, with when it was built."""
     images = [
         {"id": "a", "created": "2026-12-01T03:27:32.334550994Z"},
         {"id": "b", "created": "2026-12-01T03:29:17.412233055Z", "big-data-names": ["sha256:b"]},
         {"id": "c", "created": "2026-12-01T03:30:00Z", "big-data-names": ["sha256:c", "manifest-sha256:d", "manifest"]},
+        {"id": "e", "created": "2026-11-30T03:30:00Z"},
     ]
     (tmp_path / "overlay-images").mkdir()
     (tmp_path / "overlay-images/images.json").write_text(json.dumps(images))
+    pulled = tmp_path / "overlay-images/e"
+    pulled.mkdir()
+    os.utime(pulled, (LATER.timestamp(), LATER.timestamp()))
     script.on(*STORE, out=f"{tmp_path}/overlay\n", err=WARNING)
 
     assert podman.unfinished(5) == {
         "a": datetime(2026, 12, 1, 3, 27, 32, 334550, UTC),
         "b": datetime(2026, 12, 1, 3, 29, 17, 412233, UTC),
+        "e": LATER,
     }
 
 
