@@ -330,7 +330,7 @@ OUTAGES: tuple[Outage, ...] = (
         31,
         "GHCR clean-up jobs, several",
         "the images of an index have no tags, and were deleted as untagged",
-        "rested image lost: not_found",
+        "rested image lost: server_error",
         replay=index_children_deleted,
         watched="`cold-images` of 3 or more, on an engine that can hold an index",
         within=_AT_A_CHECK,

@@ -101,13 +101,13 @@ def index_children_deleted(ground: Ground) -> str:
         root = Debians(folder).root(OLDER)
         engine = stack.enter_context(DebianDocker(root, folder / "containerd", containerd_store=True))
         repository = f"{registry.host}/{REPOSITORY}"
-        storage = Storage(registry, repository)
         options = (*_login(repository), *OFTEN, "-cold-images=3", f"-state-dir={folder / 'state'}")
         with Monitor(folder, engine, *options) as monitor:
             await_true(lambda: INDEX in images_of(monitor), LONG, "the index to be pushed")
             await_true(lambda: images_of(monitor)[INDEX]["verdict"] == "up", LONG, "the index to be checked")
-            for digest in storage.platforms(images_of(monitor)[INDEX]["digest"]).values():
-                shutil.rmtree(storage.revision(digest))
+            registry.stop()
+            registry.collect_garbage("--delete-untagged")
+            registry.start()
             reason, _ = await_loss(monitor, INDEX)
     return f"rested image lost: {reason}"
 

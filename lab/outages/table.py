@@ -56,7 +56,10 @@ def main(arguments: Sequence[str]) -> int:
         ground = Ground(lab)
         with running(ground, [outage.row for outage in OUTAGES if outage.row]) as futures:
             told = {outage.number: _of_cycle(futures[str(outage.row)].result()) for outage in OUTAGES if outage.row}
-        told |= {outage.number: _Told(outage.replay(ground)) for outage in OUTAGES if outage.replay}
+        for outage in OUTAGES:
+            if outage.replay:
+                told[outage.number] = _Told(outage.replay(ground))
+                sys.stderr.write(f"{outage}: {told[outage.number].says}\n")
     head = _HEAD.format(
         seconds=time.monotonic() - begun,
         count=len(OUTAGES),
