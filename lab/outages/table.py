@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.daemon import LabError
 from lab.faults.ground import Ground
 from lab.faults.matrix import Result, running
-from lab.outages import Outage
+from lab.outages import Outage, Replay
 from lab.outages.outages import OUTAGES
 from lab.session import Lab
 
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
             told = {outage.number: _of_cycle(futures[str(outage.row)].result()) for outage in OUTAGES if outage.row}
         for outage in OUTAGES:
             if outage.replay:
-                told[outage.number] = _Told(outage.replay(ground))
+                told[outage.number] = _Told(_replayed(outage.replay, ground))
                 sys.stderr.write(f"{outage}: {told[outage.number].says}\n")
     head = _HEAD.format(
         seconds=time.monotonic() - begun,
@@ -70,6 +71,13 @@ def main(arguments: Sequence[str]) -> int:
     Path(path).write_text(table)
     sys.stdout.write(table)
     return int(any(told[outage.number].says != outage.says for outage in OUTAGES if outage.is_seen))
+
+
+def _replayed(replay: Replay, ground: Ground) -> str:
+    try:
+        return replay(ground)
+    except (LabError, AssertionError) as error:
+        return f"nothing: {error}"
 
 
 def _of_cycle(result: Result) -> _Told:
