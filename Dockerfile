@@ -25,9 +25,15 @@ COPY lib lib/
 RUN python3 -m compileall -q --invalidation-mode unchecked-hash .
 
 FROM runtime
+# Whoever builds it knows where it comes from: --build-arg SOURCE=https://… --build-arg REVISION=$(git rev-parse HEAD)
+ARG SOURCE=""
+ARG REVISION=""
 LABEL org.opencontainers.image.title="registry-monitor" \
       org.opencontainers.image.description="Does what a registry's users do, through the docker CLI, and says how it went" \
-      org.opencontainers.image.version="0.1.0"
+      org.opencontainers.image.version="0.2.0" \
+      org.opencontainers.image.source="$SOURCE" \
+      org.opencontainers.image.documentation="${SOURCE:+$SOURCE#readme}" \
+      org.opencontainers.image.revision="$REVISION"
 COPY --from=build /opt/registry-monitor /opt/registry-monitor
 EXPOSE 8000
 STOPSIGNAL SIGTERM

@@ -16,13 +16,13 @@ def main(argv: Sequence[str], env: Mapping[str, str]) -> int:
     """Given the command line without the program's name, and the environment, do what is asked for.
 
     Return the exit code: 0 all well, 1 and 3 as `once` says, else what `lib.ending` says of whatever was raised, which
-    is told in words.
+    is put in words.
     """
     try:
         return _run(argv, env)
     except SystemExit as ended:  # the help was shown
         return USAGE if ended.code else 0
-    except BaseException as error:  # noqa: BLE001  whatever it is, it has an exit code, and is no traceback
+    except BaseException as error:  # noqa: BLE001  whatever it is, it has an exit code, and is not a traceback
         code, words = ended_by(error)
         if words:
             streams.tell(words)
@@ -34,8 +34,10 @@ def main(argv: Sequence[str], env: Mapping[str, str]) -> int:
 
 def _run(argv: Sequence[str], env: Mapping[str, str]) -> int:
     # Each is imported as late as possible, so that what needs less is answered at once.
+    from lib.core_dumps import forbid_core_dumps  # noqa: PLC0415
     from lib.options import describe, parse_options  # noqa: PLC0415
 
+    forbid_core_dumps()  # before there are passwords in memory
     options = parse_options(argv, env)
     if options.version:
         streams.show(f"registry-monitor {__version__}")
@@ -55,11 +57,11 @@ def _run(argv: Sequence[str], env: Mapping[str, str]) -> int:
 
     from lib.monitor import Monitor  # noqa: PLC0415
 
-    # A monitor goes on where nobody reads what it prints.
+    # A monitor continues if nobody reads what it prints.
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     monitor = Monitor(options, env)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda received, _: monitor.signals.put(signal.Signals(received)))
+        signal.signal(number, lambda received, _: monitor.receive(signal.Signals(received)))
     return monitor.run_once() if options.once else monitor.serve(lambda: parse_options(argv, env))
 
 

@@ -2,7 +2,7 @@
 
     python -m bench                  everything; writes docs/benchmarks.md and its plots
     python -m bench cycle truth      some of it, on the terminal only
-    python -m bench --short          a few rounds of what is a ratio; ends with 1 where one is grossly missed
+    python -m bench --short          a few rounds of what is a ratio; ends with 1 if one is grossly missed
 
 It needs root and what `sh lab/setup.sh` installs. Figures are worth something only on a machine that does nothing else.
 """
@@ -50,7 +50,7 @@ SHORT = ("cycle", "truth", "capacity")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Given the command line, measure. Return the exit code: 1 where a goal is missed, and nobody knows why."""
+    """Given the command line, measure. Return the exit code: 1 if a goal is missed, and nobody knows why."""
     parser = argparse.ArgumentParser(
         prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

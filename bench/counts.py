@@ -75,7 +75,7 @@ class Watch:
     def await_more(self, count: Callable[[Counts], int], seconds: float, what: str) -> None:
         """Given a count, wait until it is more than now, or all is over.
 
-        Raise LabError, naming `what`, where that takes longer than so many seconds.
+        Raise LabError, naming `what`, if that takes longer than so many seconds.
         """
         before = count(self.counts())
         deadline = time.monotonic() + seconds
@@ -85,7 +85,7 @@ class Watch:
 
 
 def _more(before: Counter[tuple[str, str]], now: Counter[tuple[str, str]]) -> Counter[tuple[str, str]]:
-    """Given two readings of counters, return by how much they went up: one that is less now began anew in between."""
+    """Given two readings of counters, return by how much they went up: one that is less now began again in between."""
     return Counter({key: count - before[key] if count >= before[key] else count for key, count in now.items()})
 
 

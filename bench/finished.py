@@ -32,7 +32,7 @@ class Finished:
 
 
 def finished_cycles(monitor: Monitor) -> list[Finished]:
-    """Given a monitor, return its finished cycles, in their order. Raise LabError where one was not up."""
+    """Given a monitor, return its finished cycles, in their order. Raise LabError if one was not up."""
     finished = []
     for line in monitor.log.read_text(encoding="utf-8").splitlines():
         # The last line may be half written.
@@ -49,7 +49,7 @@ def finished_cycles(monitor: Monitor) -> list[Finished]:
 def await_cycles(monitor: Monitor, count: int, seconds: float) -> list[Finished]:
     """Given a monitor, wait until it has finished so many cycles, and return all that it has.
 
-    Raise LabError where that takes longer than so many seconds, or a cycle was not up.
+    Raise LabError if that takes longer than so many seconds, or a cycle was not up.
     """
     await_true(lambda: len(finished_cycles(monitor)) >= count, seconds, f"{count} cycles")
     return finished_cycles(monitor)

@@ -133,7 +133,7 @@ FIGURES = (
 def take_footprint(pid: int, temporary: Path, state: Path, engine: Engine) -> Footprint:
     """Given a monitor's process, its folders, and its engine, which has to answer, return its footprint now.
 
-    Raise OSError where the process is gone, LabError where the engine does not answer.
+    Raise OSError if the process is gone, LabError if the engine does not answer.
     """
     process = Path(f"/proc/{pid}")
     quick = _patiently(lambda: _quick_counts(pid, temporary))
@@ -157,7 +157,7 @@ def await_calm(pid: int, temporary: Path, seconds: float) -> dict[str, float]:
     """Given a monitor's process that was told to rest, and its folder for temporary files, wait until it does.
 
     Return what of a footprint was the same all the time then: the next moment, its look after docker's health may be
-    under way. Raise OSError where the process is gone, LabError where it takes longer than so many seconds.
+    under way. Raise OSError if the process is gone, LabError if it takes longer than so many seconds.
     """
     deadline = time.monotonic() + seconds
     last: dict[str, float] = {}
@@ -186,7 +186,7 @@ def _quick_counts(pid: int, temporary: Path) -> dict[str, float]:
 def _patiently(ask: Callable[[], _T]) -> _T:
     """Given a question to an engine or a monitor at work, ask until it is answered: what it counts may go meanwhile.
 
-    Raise LabError or OSError where that does not come about.
+    Raise LabError or OSError if that does not come about.
     """
     for _ in range(_TRIES - 1):
         with suppress(LabError, OSError):

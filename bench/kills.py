@@ -2,7 +2,7 @@
 
     python -m bench.kills --kills 100 --engine docker-buildkit
 
-It needs root. It prints its figures, and ends with 1 where anything is not as it should be.
+It needs root. It prints its figures, and ends with 1 if anything is not as it should be.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ class ProcessEvents:
     def ended_children(self) -> list[Life]:
         """Return the children of this process that have begun and ended since this was last asked, in their order.
 
-        Raise OSError where there was more than the kernel keeps.
+        Raise OSError if there was more than the kernel keeps.
         """
         children: dict[int, Life] = {}
         while True:

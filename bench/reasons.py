@@ -43,7 +43,7 @@ REASONS = {
 
 
 def reason_for(figure: Figure) -> str | None:
-    """Given a figure that misses its goal, return why it does, None where nobody knows."""
+    """Given a figure that misses its goal, return why it does, None if nobody knows."""
     return next((reason for beginning, reason in REASONS.items() if figure.key.startswith(beginning)), None)
 
 

@@ -36,7 +36,7 @@ class Figure:
         title: what it is, in words.
         unit: of all its numbers; empty for a ratio.
         spread: the number.
-        goal: what it has to be on a machine that does nothing else, None where it is only told.
+        goal: what it has to be on a machine that does nothing else, None if it is only told.
         gross: of a ratio, what no machine is too busy to keep.
     """
 

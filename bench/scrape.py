@@ -1,26 +1,29 @@
-"""Scrapes: how long `/metrics` and `/` take with 200 targets, and what a scrape a second costs the cycles beside it."""
+"""Scrapes: how long `/metrics` and `/` take with 200 targets, and what those who ask cost the cycles beside them."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.finished import LOG_OPTIONS, Finished, await_cycles, finished_cycles
 from bench.past import write_past
-from bench.result import Boxes, Figure, Result
+from bench.result import Boxes, Figure, Limit, Result
 from bench.site import Site
-from bench.spread import median, percentile, ratio
+from bench.spread import Spread, median, percentile, ratio
 from lab.daemon import LabError
 from lab.monitor import Monitor
+from lab.readers import Readers
 from lib.options import parse_options
 
 METHOD = """The monitor, as a program, has 200 targets with 50 cycles of each in its history. Four of them are always
 due, one cycle at a time, with a payload of 64 KiB, on the real engine. The times are a client's on loopback, from its
 request to the last byte. For the cost, stretches of some cycles with a scrape of `/metrics` a second take turns with
-stretches without any; a cycle counts where it was whole within its stretch."""
+stretches without any; a cycle counts if it was whole within its stretch. So they do with 30 readers of `/`, in a
+process of their own on the same two cores, who ask again as soon as they have their answer."""
 
 TARGETS, BUSY = 200, 4
 _PAST_CYCLES = 50
@@ -42,9 +45,9 @@ def measure(site: Site, *, short: bool = False) -> Result:
         await_cycles(monitor, 2 * BUSY, _PATIENCE_SECONDS)
         metrics = [_answer_seconds(monitor, "/metrics") * 1000 for _ in range(answers)]
         page = [_answer_seconds(monitor, "/") * 1000 for _ in range(answers)]
-        scraped, alone = _beside_scrapes(monitor, stretches)
+        scraped = _beside(monitor, stretches, nullcontext, lambda: monitor.get("/metrics"))
+        read = _beside(monitor, stretches, lambda: Readers(monitor.url), lambda: None)
         size = len(monitor.get("/metrics")[1])
-    count = min(len(scraped), len(alone))
     figures = (
         Figure("scrape.metrics_p50", "`/metrics`, median", "ms", median(metrics)),
         Figure("scrape.metrics_p99", "`/metrics`, 99th percentile", "ms", percentile(metrics, 99)),
@@ -55,12 +58,19 @@ def measure(site: Site, *, short: bool = False) -> Result:
             "scrape.cost",
             "cycle time with a scrape a second over that without",
             "",
-            ratio(scraped[:count], alone[:count]),
+            _ratio(*scraped),
+        ),
+        Figure(
+            "scrape.readers",
+            "pace of cycles beside 30 readers who never pause, over that without",
+            "",
+            _ratio(*reversed(read)),
+            Limit(0.75, at_least=True),
         ),
     )
     plots = (
         Boxes("scrape", f"Answers with {TARGETS} targets, while cycles run", "ms", {"/metrics": metrics, "/": page}),
-        Boxes("scraped", "Cycles", "s", {"with a scrape a second": scraped, "without": alone}),
+        Boxes("scraped", "Cycles", "s", {"with a scrape a second": scraped[0], "without": scraped[1]}),
     )
     return Result("Scrapes", METHOD, figures, plots)
 
@@ -106,24 +116,37 @@ class _Stretch:
         return self.began <= cycle.ended - cycle.seconds and cycle.ended <= self.ended
 
 
-def _beside_scrapes(monitor: Monitor, count: int) -> tuple[list[float], list[float]]:
-    """Given a monitor, and how many stretches, return the seconds of its cycles with scrapes beside, and without."""
-    scraped: list[_Stretch] = []
+def _beside(
+    monitor: Monitor,
+    count: int,
+    readers: Callable[[], AbstractContextManager[object]],
+    each_second: Callable[[], object],
+) -> tuple[list[float], list[float]]:
+    """Given a monitor, how many stretches, and what is beside its cycles in every other one, all the time and each
+    second, return the seconds of the cycles that had that beside them, and of those that had not.
+    """
+    beside: list[_Stretch] = []
     alone: list[_Stretch] = []
     for number in range(count):
         # In pairs, of which every other is the other way round.
-        is_scraped = number % 4 in (0, 3)
-        stretch = _Stretch()
-        # The one under way at its beginning is not counted.
-        until = len(finished_cycles(monitor)) + 1 + _STRETCH_CYCLES
-        while len(finished_cycles(monitor)) < until:
-            time.sleep(1.0)
-            if is_scraped:
-                monitor.get("/metrics")
-        stretch.ended = time.time()
-        (scraped if is_scraped else alone).append(stretch)
+        is_beside = number % 4 in (0, 3)
+        with readers() if is_beside else nullcontext():
+            stretch = _Stretch()
+            # The one under way at its beginning is not counted.
+            until = len(finished_cycles(monitor)) + 1 + _STRETCH_CYCLES
+            while len(finished_cycles(monitor)) < until:
+                time.sleep(1.0)
+                if is_beside:
+                    each_second()
+            stretch.ended = time.time()
+        (beside if is_beside else alone).append(stretch)
     cycles = finished_cycles(monitor)
-    return _seconds_in(scraped, cycles), _seconds_in(alone, cycles)
+    return _seconds_in(beside, cycles), _seconds_in(alone, cycles)
+
+
+def _ratio(numbers: list[float], over: list[float]) -> Spread:
+    count = min(len(numbers), len(over))
+    return ratio(numbers[:count], over[:count])
 
 
 def _seconds_in(stretches: Iterable[_Stretch], cycles: list[Finished]) -> list[float]:

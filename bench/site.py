@@ -64,7 +64,7 @@ class PlainScript:
         self._argv = ("sh", str(PLAIN_SCRIPT), *plain_arguments(site.new_repository(), payload, site.new_folder()))
 
     def __call__(self) -> None:
-        """Run a cycle. Raise LabError where it fails."""
+        """Run a cycle. Raise LabError if it fails."""
         done = subprocess.run(self._argv, env=self._engine.env, capture_output=True, check=False)
         if done.returncode:
             raise LabError(f"the plain script failed: {done.stderr.decode(errors='replace')}")

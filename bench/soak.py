@@ -6,7 +6,7 @@ The first half is the warm-up. Until then memory grows a little, though nothing 
 malloc's free space is in more and more pieces. In the second half all has to be flat. Now and then the monitor rests,
 by a reload of its configuration, and is looked at: then nothing is under way.
 
-It needs root. It writes the document and, beside it, the plot (.svg), and ends with 1 where anything is not as it
+It needs root. It writes the document and, beside it, the plot (.svg), and ends with 1 if anything is not as it
 should be.
 """
 
@@ -92,7 +92,7 @@ def soak(
 
     Given a ground, how many cycles there have to be at least, of all targets, and failures for each reason, how often
     the engine is struck meanwhile, how often the monitor rests, whether one target is struck by what docker takes a
-    minute to tell, and who is told of each sample. Raise LabError where a strike does not show as it has to, or the
+    minute to tell, and who is told of each sample. Raise LabError if a strike does not show as it has to, or the
     target is not up after it.
     """
     with ExitStack() as stack:
@@ -176,7 +176,7 @@ class _Configuration:
     def resting(self, monitor: Monitor, temporary: Path) -> Iterator[dict[str, float]]:
         """Given the monitor, and its folder for temporary files, have it test its targets hourly, and none just now.
 
-        Give what it has then, as `await_calm()` does. Raise LabError where it does not come to rest.
+        Give what it has then, as `await_calm()` does. Raise LabError if it does not come to rest.
         """
         self._reload(monitor, _COMMON | _RESTING)
         yield await_calm(monitor.pid, temporary, _PATIENCE_SECONDS)
@@ -198,7 +198,7 @@ def _reloads(monitor: Monitor) -> int:
 
 @contextmanager
 def _struck(field: Field, watch: Watch) -> Iterator[Callable[[], None]]:
-    """Strike each target again and again, all side by side. Give what raises LabError where one is not well."""
+    """Strike each target again and again, all side by side. Give what raises LabError if one is not well."""
     with ThreadPoolExecutor(len(field.victims)) as pool:
         strikers = [pool.submit(_strike_in_turn, victim, field, watch) for victim in field.victims]
 
@@ -253,7 +253,7 @@ def _until(cycles: int, each: int, watch: Watch, field: Field, outages: int) -> 
 def _peace(field: Field, watch: Watch) -> Iterator[None]:
     """Have nothing strike any target, and each recovered from what did, or struck the engine.
 
-    The slowest come first: the others go on so long. Raise LabError where a target is not up.
+    The slowest come first: the others go on so long. Raise LabError if a target is not up.
     """
     with ExitStack() as stack:
         for victim in sorted(field.victims, key=lambda victim: victim.patience_seconds, reverse=True):

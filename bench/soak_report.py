@@ -30,7 +30,7 @@ One monitor, a program of its own, watches {targets} targets, each with a regist
 through a proxy that misbehaves on demand. One target is left alone. Each other one is struck by one fault of its list
 after the other: the fault stays until the monitor has counted a failure for the reason that it has to have, and the
 next comes when the target is up again. Now and then the whole engine is stopped, or hangs, or its disk is full. A soak
-ends early where a fault does not show, or a target does not recover. The history is full from the start, with
+ends early if a fault does not show, or a target does not recover. The history is full from the start, with
 {past:,} cycles a target before, of which every second failed.
 
 ## What it takes of its host

@@ -13,8 +13,8 @@ from bench.spread import in_turn, median, ratio
 from lab.daemon import LabError
 from lib.failure.reason import Verdict
 
-METHOD = """The program is run anew each time, with its files in the page cache. It listens when its log says so, and
-has its first verdict when its log tells of the first cycle, in a repository that nobody has used. Beside it runs the
+METHOD = """The program is started afresh each time, with its files in the page cache. It listens when its log says so,
+and has its first verdict when its log has the first cycle, in a repository that nobody has used. Beside it runs the
 plain script, for the first time in another such repository."""
 
 TIMES, SHORT_TIMES = 12, 2

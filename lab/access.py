@@ -25,7 +25,7 @@ class Access:
 
     Attributes:
         time: when it came; whole seconds.
-        method, path, query: what was asked for; the query is empty where there was none.
+        method, path, query: what was asked for; the query is empty if there was none.
         status, bytes: the answer's HTTP status, and the length of its body.
         user_agent: what the client calls itself; docker's begins with `docker/`.
     """
@@ -40,7 +40,7 @@ class Access:
 
     @property
     def repository(self) -> str | None:
-        """The repository that it was about; None where it was about none."""
+        """The repository that it was about; None if it was about none."""
         match = _PATH.fullmatch(self.path)
         return match["repository"] if match else None
 

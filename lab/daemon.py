@@ -67,13 +67,13 @@ class Daemon:
 
     @property
     def pid(self) -> int:
-        """The process. Raise LabError where there is none."""
+        """The process. Raise LabError if there is none."""
         if self._running is None:
             raise LabError(f"{type(self).__name__} does not run")
         return self._running.pid
 
     def start(self) -> None:
-        """Start it, and wait until it answers. Raise LabError, with its last words, where it does not."""
+        """Start it, and wait until it answers. Raise LabError, with its last words, if it does not."""
         program = self.program()
         with program.log.open("ab") as log, program.output.open("ab") as output:
             try:
@@ -98,7 +98,7 @@ class Daemon:
             raise
 
     def stop(self) -> int | None:
-        """End it with SIGTERM, after a while with SIGKILL, and return its exit code; None where it did not run."""
+        """End it with SIGTERM, after a while with SIGKILL, and return its exit code; None if it did not run."""
         return self._end(signal.SIGTERM)
 
     def kill(self) -> None:

@@ -1,13 +1,18 @@
 """The demonstration: the monitor's main job, on a real engine and a real registry, while the registry comes and goes.
 
-It ends by itself: with 0 where everything was as told, with 1 where something was not.
+    python -m lab.demo [--keep]
+
+It ends by itself, with --keep only after Enter: with 0 if everything behaved as expected, with 1 if something did not.
 """
 
 from __future__ import annotations
 
+import argparse
 import re
 import sys
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from http import HTTPStatus
 
 from lab.archive import file_system
@@ -29,8 +34,11 @@ _TELLING = re.compile(
 )
 
 
-def demonstrate(lab: Lab) -> None:
-    """Given a lab, show everything. Raise LabError where something is not as told."""
+def demonstrate(lab: Lab, *, keep: bool) -> None:
+    """Given a lab, and whether to let people look at the page before the end, show everything.
+
+    Raise LabError if something does not behave as expected.
+    """
     heading("A private engine and registry")
     engine = lab.enter(Engine(lab.folder / "engine"))
     registry = lab.enter(Registry(lab.folder / "registry", users={_USER: _PASSWORD}))
@@ -57,6 +65,8 @@ def demonstrate(lab: Lab) -> None:
     try:
         with monitor:
             watch(monitor, registry)
+            if keep:
+                let_people_look(monitor)
             started = time.monotonic()
             exit_code = monitor.stop()
             seconds = time.monotonic() - started
@@ -87,6 +97,14 @@ def watch(monitor: Monitor, registry: Registry) -> None:
     show(monitor)
 
 
+def let_people_look(monitor: Monitor) -> None:
+    """Given a running monitor, say where its page is, and wait for Enter, or for the end of the input."""
+    heading("The page")
+    say(f"open {monitor.url}/ in a browser on this host; press Enter here to end")
+    with suppress(EOFError):
+        input()
+
+
 def await_verdict(monitor: Monitor, wanted: tuple[int, str, str | None]) -> None:
     """Given the HTTP status, verdict and reason that /status is to come to, wait until it does. Raise LabError."""
     started = time.monotonic()
@@ -98,7 +116,7 @@ def await_verdict(monitor: Monitor, wanted: tuple[int, str, str | None]) -> None
 
 
 def show(monitor: Monitor) -> None:
-    """Given a monitor, show what it answers. Raise LabError where it does not call itself healthy."""
+    """Given a monitor, show what it answers. Raise LabError if it does not call itself healthy."""
     for path, shown in (("/status", _ALL), ("/health", _ALL), ("/metrics", _TELLING)):
         code, text = monitor.get(path)
         print(f"  GET {path}: {code}")
@@ -119,25 +137,28 @@ def say(text: str) -> None:
 
 
 def expect(condition: bool, what: str) -> None:  # noqa: FBT001  it reads as an assertion
-    """Given whether something is as told, and what that is, return. Raise LabError where it is not."""
+    """Given whether something is as expected, and what that is, return. Raise LabError if it is not."""
     if not condition:
         raise LabError(f"expected {what}")
 
 
-def main() -> int:
-    """Run the demonstration, and return the exit code."""
+def main(arguments: Sequence[str]) -> int:
+    """Given the arguments, run the demonstration, and return the exit code."""
+    parser = argparse.ArgumentParser(prog="lab/demo.sh", description="Shows the monitor's main job.")
+    parser.add_argument("--keep", action="store_true", help="leave the monitor and its page up until you press Enter")
+    keep = parser.parse_args(arguments).keep
     try:
         with Lab() as lab:
-            demonstrate(lab)
+            demonstrate(lab, keep=keep)
     except LabError as error:
         print(f"\nThe demonstration failed: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nThe demonstration was interrupted.", file=sys.stderr)
         return 130
-    print("\nEverything was as told.")
+    print("\nEverything behaved as expected.")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

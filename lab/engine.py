@@ -42,7 +42,7 @@ class Engine(Daemon):
         settings: Mapping[str, object] | None = None,
     ) -> None:
         """Given its folder, which must not exist, what to start (through another program, as the case may be), further
-        options for dockerd, and what stands in its daemon.json, prepare an engine. Raise LabError where the folder's
+        options for dockerd, and what stands in its daemon.json, prepare an engine. Raise LabError if the folder's
         path is too long.
         """
         super().__init__()
@@ -99,7 +99,7 @@ class Engine(Daemon):
     ) -> subprocess.CompletedProcess[str]:
         """Given the arguments of a docker command, run it on this engine to its end, and return what came of it.
 
-        Raise LabError, with what it printed, where it fails, unless `check` is false; subprocess.TimeoutExpired where
+        Raise LabError, with what it printed, if it fails, unless `check` is false; subprocess.TimeoutExpired if
         it takes longer than `seconds`.
         """
         return run_docker((*self.run_by, "docker", *arguments), self.env, stdin, check=check, seconds=seconds)

@@ -56,7 +56,7 @@ exec "$@"
 def make_debian(folder: Path, suite: str) -> Path:
     """Given a folder that does not exist and the name of a Debian, make that Debian's root there, with its engines.
 
-    Return the folder. Raise LabError where it can't be made.
+    Return the folder. Raise LabError if it can't be made.
     """
     make_root(folder, suite, *PACKAGES, *_FURTHER.get(suite, ()))
     return folder
@@ -172,7 +172,7 @@ class Podman:
     def docker(self, *arguments: str, stdin: bytes = b"", check: bool = True) -> subprocess.CompletedProcess[str]:
         """Given the arguments of a docker command, run it to its end, and return what came of it.
 
-        Raise LabError, with what it printed, where it fails, unless `check` is false.
+        Raise LabError, with what it printed, if it fails, unless `check` is false.
         """
         argv = (*self.run_by, "docker", *arguments)
         return run_docker(argv, self.env, stdin, check=check, seconds=_COMMAND_SECONDS)

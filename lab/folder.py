@@ -60,7 +60,7 @@ def remove_dead() -> None:
 def remove(folder: Path) -> None:
     """Given a lab's folder, or one in it, end the processes that carry its mark, and remove its mounts and itself.
 
-    It may be gone already. Raise LabError where something is left mounted, for then nothing may be deleted.
+    It may be gone already. Raise LabError if something is left mounted, for then nothing may be deleted.
     """
     end_processes(folder)
     unmount(folder)
@@ -69,7 +69,7 @@ def remove(folder: Path) -> None:
 
 
 def unmount(folder: Path) -> None:
-    """Given a folder, unmount everything below it. Raise LabError where that does not succeed."""
+    """Given a folder, unmount everything below it. Raise LabError if that does not succeed."""
     for mount in mounts(folder):
         subprocess.run(["umount", "--lazy", mount], check=False, stderr=subprocess.DEVNULL)
     left = mounts(folder)
@@ -92,7 +92,7 @@ def processes(folder: Path) -> list[int]:
 def end_processes(folder: Path) -> None:
     """Given a lab's folder, or one in it, end the processes that carry its mark: SIGTERM, then SIGKILL.
 
-    Raise LabError where that does not succeed.
+    Raise LabError if that does not succeed.
     """
     _signal_all(folder, signal.SIGTERM)
     with suppress(LabError):

@@ -87,8 +87,8 @@ class Machine(Daemon):
     ) -> subprocess.CompletedProcess[str]:
         """Given a command, run it in the machine as root, to its end, and return what came of it.
 
-        Raise LabError where the machine is not there, or, with what it printed, where the command fails, unless `check`
-        is false; subprocess.TimeoutExpired where it takes longer than `seconds`.
+        Raise LabError if the machine is not there, or, with what it printed, if the command fails, unless `check`
+        is false; subprocess.TimeoutExpired if it takes longer than `seconds`.
         """
         entered = ("nsenter", f"--target={self._first_process()}", "--mount", "--uts", "--ipc", "--pid", "--cgroup")
         env = {name: value for name, value in lab_environment(self._folder).items() if name in ("PATH", MARK)}
@@ -116,7 +116,7 @@ class Machine(Daemon):
 
 
 def docker_client() -> Path:
-    """Return this host's docker CLI, with no links in its path. Raise LabError where there is none."""
+    """Return this host's docker CLI, with no links in its path. Raise LabError if there is none."""
     found = shutil.which("docker", path=lab_environment(Path())["PATH"])
     if found is None:
         raise LabError("docker: not found. `sh lab/setup.sh` installs it.")

@@ -117,7 +117,7 @@ class Monitor(Daemon):
     def verdict(self) -> tuple[int, str | None, str | None]:
         """Return the HTTP status of /status, and the verdict and the reason that it tells of its only target.
 
-        Raise OSError, or LabError where the answer is no status.
+        Raise OSError, or LabError if the answer is no status.
         """
         code, text = self.get("/status?format=json")
         try:
@@ -133,11 +133,11 @@ class Monitor(Daemon):
         return [event for event in troubles if "can't keep up" not in event["msg"]]
 
     def await_status(self, code: int) -> None:
-        """Given an HTTP status, wait until /status has it. Raise LabError where that takes too long, and OSError."""
+        """Given an HTTP status, wait until /status has it. Raise LabError if that takes too long, and OSError."""
         await_true(lambda: self.get("/status")[0] == code, SOON, f"/status to be {code}")
 
     def successes(self) -> float:
-        """Return how many cycles of all targets were up. Raise OSError, or LabError where the metrics tell nothing."""
+        """Return how many cycles of all targets were up. Raise OSError, or LabError if the metrics tell nothing."""
         found = _SUCCESSES.search(self.get("/metrics")[1])
         if found is None:
             raise LabError("/metrics has no monitor_success")

@@ -47,7 +47,7 @@ class Network(Closing):
     """
 
     def __init__(self) -> None:
-        """Make the namespace and join it to the host. Raise OSError or CalledProcessError where that can't be done."""
+        """Make the namespace and join it to the host. Raise OSError or CalledProcessError if that can't be done."""
         self._namespace = _in_thread(_new_namespace)
         host, inside = _free_pair()
         self.address = inside

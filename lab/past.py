@@ -11,18 +11,19 @@ from typing import Any
 
 from lab.past_cycle import Fault, failed_step, past_cycle
 from lib.cycle import CycleRunner
-from lib.cycle.steps import Observer
 from lib.failure import Reason
 from lib.health import Health
 from lib.history import History
 from lib.history.pushes import Pushes
 from lib.metrics import Metrics, Totals
+from lib.progress import Observer
 from lib.reference import parse_reference
 from lib.result import StepName
 from lib.secret import Secret
 from lib.target import Credentials, Target
 from lib.watch import Watch
-from lib.web.app import Pages, start_web
+from lib.web.app import start_web
+from lib.web.pages import Pages
 
 #: What docker prints as a push meets a broken registry, or a login a password that is no longer good.
 _SERVER_ERROR = (

@@ -24,7 +24,7 @@ class Port:
     """
 
     def __init__(self, address: str = "127.0.0.1") -> None:
-        """Given the address that is to be listened on, reserve a port there. Raise LabError where none is free."""
+        """Given the address that is to be listened on, reserve a port there. Raise LabError if none is free."""
         for number in random.sample(_PORTS, _ATTEMPTS):
             self._reservation = socket.socket(socket.AF_UNIX)
             try:

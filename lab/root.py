@@ -33,7 +33,7 @@ def make_root(folder: Path, suite: str, *packages: str, cache: Path = CACHE) -> 
     """Given a folder that does not exist, a Debian's name, and further packages, make that Debian in the folder.
 
     Its apt and pip get packages as this machine's do. Given another cache than the usual one, archives are kept there.
-    Raise LabError, with debootstrap's last words, where it fails; OSError or CalledProcessError.
+    Raise LabError, with debootstrap's last words, if it fails; OSError or CalledProcessError.
     """
     cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     archive = cache / f"{suite}-{sha256(' '.join(sorted(packages)).encode()).hexdigest()[:16]}.tar"
@@ -49,7 +49,7 @@ def make_root(folder: Path, suite: str, *packages: str, cache: Path = CACHE) -> 
             _tar("--create", "--file", str(unfinished), "--directory", str(folder), "--one-file-system", ".")
             unfinished.rename(archive)
     (folder / "etc/apt/apt.conf.d/99machine").write_text(_output("apt-config", "dump", "Acquire"))
-    # A file of its own: the package ca-certificates writes the usual one anew.
+    # A file of its own: the package ca-certificates writes the usual one again.
     shutil.copy("/etc/ssl/certs/ca-certificates.crt", folder / "etc/machine.crt")
     pip = ["[global]", "cert=/etc/machine.crt", *_pip()]
     (folder / "etc/pip.conf").write_text("".join(f"{line}\n" for line in pip))

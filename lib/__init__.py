@@ -1,3 +1,3 @@
 """registry-monitor: does what a registry's users do, through the docker CLI, and says how it went."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -140,7 +140,7 @@ class ShRunner:
         return completed
 
     def stop(self, patience: float = 0.0) -> None:
-        """Run no more commands, and end all that run, except those that clean up.
+        """Start no more commands, and end all that run, except those that clean up.
 
         Given how many seconds those have to come to an end by themselves: what is cut off can still come about after
         that, and what comes to its end does not.
@@ -283,7 +283,8 @@ def _moment_of(time_of_day: float) -> float:
 def _die_with_monitor() -> None:
     """Have the kernel end the process that calls this when the thread that forked it is gone (prctl(2)).
 
-    Otherwise docker would go on after a `kill -9` of the monitor, and leave images after the next start has cleaned up.
+    Otherwise docker would continue after a `kill -9` of the monitor, and leave images after the next start has cleaned
+    up.
     """
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 

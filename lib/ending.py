@@ -4,7 +4,7 @@
     NotNow     it can't run here now, and that may pass: exit code 4
 
 `once` has codes of its own for its verdicts (`lib.once`), which are never the answer to a fault of our own: whatever
-else is raised ends with 4, and never as a traceback, which can hold what must not be told.
+else is raised ends with 4, and never as a traceback, which can hold what must not be shown.
 """
 
 from __future__ import annotations

@@ -58,12 +58,12 @@ class Health(Listener):
         self._thread.start()
 
     def stop(self) -> None:
-        """Ask no more."""
+        """Stop asking."""
         self._stopped.set()
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """What keeps the monitor from judging, in words for an operator; empty where nothing does."""
+        """What keeps the monitor from judging, in words for an operator; empty if nothing does."""
         broken_off = (worker.fault for worker in self._workers() if worker.fault)
         return (*self._daemon_faults(self._monotonic()), *self.stuck, *broken_off)
 
@@ -83,7 +83,7 @@ class Health(Listener):
 
     def step_finished(self, target: Target, step: Step) -> None:  # noqa: ARG002  whosever cycle it is
         """Note, if a step's command succeeded, that the daemon has answered."""
-        # A login is no sign of a daemon: newer clients do it by themselves.
+        # A login is not a sign of a daemon: newer clients do it by themselves.
         if step.outcome is Outcome.OK and step.name is not StepName.LOGIN:
             self._note_answer(None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
@@ -120,10 +121,13 @@ class Instance:
 
     def _lock_existing(self, folder: Path) -> int:
         """Given a folder of ours, perhaps one that docker made in place of one that was removed, make it private, note
-        in it which engine this is, and return its lock. Raise OSError.
+        in it which engine this is, and return its lock. Raise OSError, also if it is another user's: once it was
+        removed, anybody can know its name, and would have what is put into it.
         """
         lock = os.open(folder, FLAGS)
         try:
+            if os.fstat(lock).st_uid != os.geteuid():
+                raise PermissionError(errno.EPERM, "it belongs to another user", str(folder))
             os.fchmod(lock, 0o700)  # only its owner may
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             (folder / self._engine_note).touch(mode=0o600)

@@ -1,6 +1,6 @@
 """The log: one line an event, as key=value or as JSON, to standard error.
 
-A record's `extra` fields are the event's. No traceback is ever written: it can hold what must not be told.
+A record's `extra` fields are the event's. No traceback is ever written: it can hold what must not be shown.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def setup_logging(level: str, log_format: str, stream: TextIO | None = None, jou
     """Log events from a level on.
 
     Given the level (debug, info, warn, error, fatal, panic), the format (`text` or `json`), where to write (standard
-    error by default), and the value of JOURNAL_STREAM, if any: where the stream is journald's, each line begins with
-    its priority. A stream that takes no more is no reason to end.
+    error by default), and the value of JOURNAL_STREAM, if any: if the stream is journald's, each line begins with
+    its priority. A stream that takes no more is not a reason to end.
     """
     stream = stream or sys.stderr
     formatter: logging.Formatter = JsonFormatter() if log_format == "json" else TextFormatter()
@@ -62,7 +62,7 @@ class _Handler(logging.StreamHandler[TextIO]):
     """Writes events to a stream, for as long as somebody reads them."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  its name is logging's
-        """Go on. Where the reader is gone, write to nowhere, or Python would exit with 120 for what is left."""
+        """Go on. If the reader is gone, write to nowhere, or Python would exit with 120 for what is left."""
         if isinstance(sys.exception(), BrokenPipeError):
             with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123  a descriptor is all that is wanted
                 os.dup2(nowhere.fileno(), self.stream.fileno())
@@ -70,7 +70,7 @@ class _Handler(logging.StreamHandler[TextIO]):
 
 
 class TextFormatter(logging.Formatter):
-    """Writes key=value pairs, each value quoted as in JSON where it has to be."""
+    """Writes key=value pairs, each value quoted as in JSON if it has to be."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Given an event, return its line."""
@@ -102,7 +102,7 @@ def _is_journal(stream: TextIO, journal: str | None) -> bool:
     try:
         status = os.fstat(stream.fileno())
     except (OSError, ValueError):
-        return False  # it is no file, or closed
+        return False  # it is not a file, or closed
     return journal == f"{status.st_dev}:{status.st_ino}"
 
 
@@ -122,5 +122,5 @@ def _quoted(value: Any) -> str:
     text = str(value)
     if _BARE.fullmatch(text) and text.isprintable():
         return text
-    # In ASCII where a character could move a terminal's cursor or hide in it.
+    # In ASCII if a character could move a terminal's cursor or hide in it.
     return json.dumps(text, ensure_ascii=not text.replace("\n", "").isprintable())

@@ -7,7 +7,7 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -29,29 +29,28 @@ from lib.metrics.file import MetricsFile
 from lib.once import JsonReporter, LineReporter, Reporter, can_be_drawn_on, exit_code, run_cycles
 from lib.options import Options, changed
 from lib.options.values import Output
-from lib.quoting import some_of
 from lib.registry_api import RegistryApi
 from lib.result import Cycle
 from lib.service import Service, Systemd, sentence
-from lib.target import Target
 from lib.watch import Watch
-from lib.watch.heartbeat import DEADLINE_SECONDS
+from lib.watch.heartbeat import wait_for_heartbeats
 from lib.watch.keeping_up import KeepingUp
-from lib.watch.log import CycleLog
+from lib.watch.log import CycleLog, watching
 from lib.watch.logins import Logins
 from lib.watch.schedule import Schedule
 from lib.watch.status import status_of
 from lib.watch.summary import Summary
 from lib.watch.visits import Visits
 from lib.watch.watched import Watched
-from lib.web.app import Pages, start_web
+from lib.web.app import start_web
+from lib.web.pages import Pages
 
 _log = logging.getLogger(__name__)
 
 #: How long cycles under way have to clean up once the monitor is to stop; it is gone within 10 s of the signal.
 STOP_SECONDS = 8.0
 
-#: How long their docker commands have to come to an end before that. Where all is well, they need less.
+#: How long their docker commands have to come to an end before that. If all is well, they need less.
 _PATIENCE_SECONDS = 1.5
 
 #: If they took longer, there is no time for docker after them.
@@ -67,17 +66,17 @@ _STORE_SECONDS = 0.8
 _VISIT_SECONDS = 5.0
 
 
-class Monitor:
-    """One run of the program.
+class _Interrupted(BaseException):
+    """The monitor is to stop, and need not know what it is reading."""
 
-    Attributes:
-        signals: where whoever catches a signal puts it.
-    """
+
+class Monitor:
+    """One run of the program."""
 
     def __init__(self, options: Options, env: Mapping[str, str]) -> None:
         """Given the options and the program's environment, make ready. Raise whatever keeps it from that."""
         setup_logging(options.loglevel, options.log_format, journal=env.get("JOURNAL_STREAM"))
-        self.signals: SimpleQueue[signal.Signals | tuple[Cycle, ...] | Exception] = SimpleQueue()
+        self._signals: SimpleQueue[signal.Signals | tuple[Cycle, ...] | Exception] = SimpleQueue()
         self._options = options
         self._runner = ShRunner()
         self._environment = docker_environment(env, options.docker, self._runner)
@@ -97,6 +96,15 @@ class Monitor:
         self._host: Host | None = None
         self._targets: tuple[Watched, ...] = ()
         self._stopping_since = math.inf
+        self._is_reading = False
+
+    def receive(self, number: signal.Signals) -> None:
+        """Given a signal that was caught, see to it soon; at once if it ends the monitor, which reads its options again
+        meanwhile: a file can be one that never ends.
+        """
+        self._signals.put(number)
+        if self._is_reading and number is not signal.SIGHUP:
+            raise _Interrupted
 
     def run_once(self) -> int:
         """Run one cycle of every target, print what came of them, and return the exit code."""
@@ -124,7 +132,7 @@ class Monitor:
                 if isinstance(finished, Exception):
                     raise finished
                 reporter.all_finished(finished, status_of(self._targets))
-                _wait_for_heartbeats(self._targets)
+                wait_for_heartbeats(watched.heartbeat for watched in self._targets)
                 write_metrics()
         finally:
             self._close(is_late=worker.is_alive())
@@ -163,7 +171,7 @@ class Monitor:
             web = start_web(self._options.listen, Pages(watch, health, metrics), self._options.web_config)
             end.callback(web.close)
             listening = {"host": self._options.listen.host or "*", "port": web.port}
-            _log.info(_watching(self._options.targets, web.url), extra=listening)
+            _log.info(watching(self._options.targets, web.url), extra=listening)
             end.callback(file.stop)
             end.callback(logins.stop)
             end.callback(health.stop)
@@ -186,8 +194,15 @@ class Monitor:
         used, one a line: then nothing is changed.
         """
         try:
-            reloaded = read_options()
-        except Exception as error:  # noqa: BLE001  whatever it is, the monitor goes on as it was
+            try:
+                self._is_reading = True
+                reloaded = read_options()
+            finally:
+                self._is_reading = False
+        except _Interrupted:
+            self._is_reading = False
+            return ["the monitor stops"]
+        except Exception as error:  # noqa: BLE001  whatever it is, the monitor continues as it was
             faults = ended_by(error)[1].splitlines()
             for fault in faults:
                 _log.error("the configuration was not reloaded, and nothing was changed", extra={"detail": fault})
@@ -196,7 +211,7 @@ class Monitor:
         schedule.hurry(watch.targets)
         _log.info("the configuration was reloaded", extra={"targets": len(reloaded.targets)})
         for name in changed(self._options, reloaded):
-            _log.warning("an option was changed that takes a restart", extra={"option": name})
+            _log.warning("a changed option takes effect only after a restart", extra={"option": name})
         return ()
 
     def _begin_to_stop(self, service: Service) -> None:
@@ -239,9 +254,9 @@ class Monitor:
     def _run_cycles(self) -> None:
         with suppress(Stopped):
             try:
-                self.signals.put(run_cycles(self._targets, self._options.concurrency))
+                self._signals.put(run_cycles(self._targets, self._options.concurrency))
             except Exception as error:  # noqa: BLE001  it is raised by the thread that waits for it
-                self.signals.put(error)
+                self._signals.put(error)
 
     def _make_host(self, *, is_only: bool = False) -> Host:
         self._host = Host(
@@ -268,7 +283,7 @@ class Monitor:
     def _next_signal(self) -> signal.Signals | tuple[Cycle, ...] | Exception:
         while True:
             try:
-                return self.signals.get(timeout=_LOOK_UP_SECONDS)
+                return self._signals.get(timeout=_LOOK_UP_SECONDS)
             except Empty:
                 continue
 
@@ -280,17 +295,3 @@ class Monitor:
         else:
             self._host.close(is_late=is_late)
         self._systemd.close()
-
-
-def _watching(targets: Sequence[Target], url: str) -> str:
-    """Given the targets, and where the page is, return what is watched, and where that can be seen."""
-    names = [target.name for target in targets]
-    return f"watching {len(names)} {'target' if len(names) == 1 else 'targets'} ({some_of(names)}): open {url}"
-
-
-def _wait_for_heartbeats(targets: Iterable[Watched]) -> None:
-    """Given targets that will have no further cycle, wait until their heartbeats were sent, or could not be."""
-    ends = time.monotonic() + DEADLINE_SECONDS
-    for watched in targets:
-        if watched.heartbeat:
-            watched.heartbeat.wait(max(0.0, ends - time.monotonic()))

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Protocol
 
 from lib.rested import RestedImage
 from lib.result import Cycle, Step, StepName
@@ -105,6 +106,16 @@ class Progress:
         self.seen = self._monotonic()
 
 
+class Observer(Protocol):
+    """Whoever wants to know a cycle's progress."""
+
+    def step_started(self, step: StepName) -> None:
+        """A step begins: what its command needs is made ready, and then it is run."""
+
+    def step_finished(self, step: Step) -> None:
+        """A step has come to its end."""
+
+
 class Listener:
     """Whoever wants to know what becomes of targets; this one does nothing about it."""
 
@@ -114,7 +125,7 @@ class Listener:
         """
 
     def step_started(self, target: Target, step: StepName) -> None:
-        """A step's command is about to be run."""
+        """A step begins: what its command needs is made ready, and then it is run."""
 
     def step_finished(self, target: Target, step: Step) -> None:
         """A step has come to its end."""

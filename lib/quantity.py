@@ -11,7 +11,7 @@ from lib.quoting import quoted
 
 #: One number with its unit, as Go's time.ParseDuration takes it. Checked before durationpy reads it, which also takes
 #: days to years, digits of any script, and `1.2.3s`.
-_GO_DURATION = re.compile(r"(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+")
+DURATION = re.compile(r"(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+")
 _LONGEST_NUMBER = 32
 
 _SIZE_UNITS = {
@@ -25,7 +25,7 @@ _SIZE_UNITS = {
     "MiB": 1024**2,
     "GiB": 1024**3,
 }
-_SIZE = re.compile(r"([0-9]+) ?([A-Za-z]*)", re.ASCII)
+SIZE = re.compile(r"([0-9]+) ?([A-Za-z]*)", re.ASCII)
 
 _GO_BOOLEANS = {
     **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
@@ -51,8 +51,8 @@ def parse_duration(text: str) -> float:
     from durationpy import from_str  # noqa: PLC0415
 
     unsigned = text.removeprefix("+")
-    if len(text) > _LONGEST_NUMBER or not (unsigned == "0" or _GO_DURATION.fullmatch(unsigned)):
-        raise ValueError(f"{quoted(text)} is no duration: numbers with their units h, m, s or ms, as in 1h30m or 90s")
+    if len(text) > _LONGEST_NUMBER or not (unsigned == "0" or DURATION.fullmatch(unsigned)):
+        raise ValueError(f"{quoted(text)} is not a duration: write a number with its unit, such as 90s or 1h30m")
     try:
         return float(from_str(text).total_seconds())
     except ValueError:
@@ -70,9 +70,11 @@ def format_duration(seconds: float) -> str:
 
 def parse_size(text: str) -> int:
     """Given a size, return it in bytes: a whole number, and B, kB, MB, GB (of 1000), KiB, MiB or GiB (of 1024)."""
-    match = _SIZE.fullmatch(text)
+    match = SIZE.fullmatch(text)
     if match is None or match[2] not in _SIZE_UNITS or len(text) > _LONGEST_NUMBER:
-        raise ValueError(f"{quoted(text)} is no size: a whole number of B, kB, MB, GB, KiB, MiB or GiB, as in 256KiB")
+        raise ValueError(
+            f"{quoted(text)} is not a size: write a whole number of B, kB, MB, GB, KiB, MiB or GiB, such as 256KiB"
+        )
     return int(match[1]) * _SIZE_UNITS[match[2]]
 
 
@@ -87,5 +89,5 @@ def format_size(size: int) -> str:
 def parse_count(text: str) -> int:
     """Given a whole number in decimal digits, return it."""
     if not (text.isascii() and text.isdigit() and len(text) <= _LONGEST_NUMBER):
-        raise ValueError(f"{quoted(text)} is no whole number")
+        raise ValueError(f"{quoted(text)} is not a whole number")
     return int(text)

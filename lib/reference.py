@@ -142,7 +142,7 @@ def parse_tag(text: str) -> str:
         raise ValueError("the tag is missing")
     if not TAG.fullmatch(text):
         raise ValueError(
-            f"{quoted(text)} is no tag: at most {LONGEST_TAG} of the characters A-Z a-z 0-9 _ . -, "
+            f"{quoted(text)} is not a tag: at most {LONGEST_TAG} of the characters A-Z a-z 0-9 _ . -, "
             "the first of them neither . nor -"
         )
     return text
@@ -153,19 +153,23 @@ def parse_digest(text: str) -> str:
     match = DIGEST.fullmatch(text)
     length = _DIGEST_LENGTHS.get(match["algorithm"]) if match else None
     if match is None or len(match["hex"]) != length:
-        raise ValueError(f"{quoted(text)} is no digest: sha256: and {_DIGEST_LENGTHS['sha256']} of the digits 0-9 a-f")
+        raise ValueError(
+            f"{quoted(text)} is not a digest: write sha256: and {_DIGEST_LENGTHS['sha256']} of the digits 0-9 a-f"
+        )
     return text
 
 
 def parse_host(text: str) -> str:
     """Given a registry's host, with its port if it has one, return it; `index.docker.io` is `docker.io`.
 
-    Raise ValueError for what is no host, or a port that can't be.
+    Raise ValueError for what is not a host, or a port that can't be.
     """
     _check_characters(text)
     match = DOMAIN.fullmatch(text)
     if match is None:
-        raise ValueError(f"{quoted(text)} is no registry host: a name, an IPv4 address or an [IPv6] address, and :PORT")
+        raise ValueError(
+            f"{quoted(text)} is not a registry host: write a name, an IPv4 address or an [IPv6] address, and :PORT"
+        )
     if match["port"] is not None and not 1 <= int(match["port"][:6]) <= _HIGHEST_PORT:
         raise ValueError(f"{quoted(text)} has an impossible port: 1 to {_HIGHEST_PORT}")
     return DEFAULT_HOST if text == _LEGACY_DEFAULT_HOST else text
@@ -210,6 +214,6 @@ def _check_path(path: str, text: str) -> None:
     for component in path.split("/"):
         if not COMPONENT.fullmatch(component):
             raise ValueError(
-                f"{quoted(text)} is no image name: {quoted(component)} in it is not made of a-z 0-9, "
+                f"{quoted(text)} is not an image name: {quoted(component)} in it is not made of a-z 0-9, "
                 "with single . or _ or __ or dashes between them"
             )

@@ -275,7 +275,7 @@ def read_text(value: object) -> str:
     """Given what should be a text that can be shown, return it. Raise ValueError."""
     if not isinstance(value, str):
         raise ValueError(f"{type(value).__name__} in place of a text")  # noqa: TRY004  it was read, not passed
-    value.encode()  # half of a pair of surrogates is no character
+    value.encode()  # half of a pair of surrogates is not a character
     return value
 
 

@@ -84,7 +84,7 @@ def read_secret_file(path: Path) -> Secret:
     """Given the path of a password file, return its content without the one newline at its end.
 
     It may have several lines, as a key in JSON has. Raise OSError if it can't be read, and ValueError (which says why,
-    never what is in it) if its content is no password: empty, not UTF-8, with a NUL, or longer than
+    never what is in it) if its content is not a password: empty, not UTF-8, with a NUL, or longer than
     `LONGEST_SECRET_BYTES`.
     """
     with path.open("rb") as file:

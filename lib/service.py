@@ -1,4 +1,4 @@
-"""Service: what systemd is told. The monitor is ready, reloads or stops, its workers live, its targets are well or not.
+"""Service: what is reported to systemd. The monitor is ready, reloads or stops; its workers live; its targets are well.
 
 The protocol is sd_notify(3): datagrams of `NAME=value` lines to a socket. It is spoken here, for the one package that
 does so without C (sdnotify) had its last release in 2017, comes as source only, and drops any text beyond Latin-1.
@@ -27,7 +27,7 @@ STATUS_SECONDS = 2.0
 #: How often the watchdog is fed in the time after which it bites.
 _FEEDS_A_BITE = 3
 
-#: How long systemd may be too busy to take a message. It is no reason to hang.
+#: How long systemd may be too busy to take a message. It is not a reason to hang.
 _SEND_SECONDS = 1.0
 
 #: Systemd refuses messages of more than 4096 bytes, of which a character takes up to four.
@@ -38,14 +38,14 @@ _NAMED = 3
 
 
 class Systemd:
-    """The socket of the service manager; without one, nobody is told anything.
+    """The socket of the service manager; without one, nothing is reported.
 
     Attributes:
-        watchdog_seconds: after how long without a sign of life the service is killed; None where it is not.
+        watchdog_seconds: after how long without a sign of life the service is killed; None if it is not.
     """
 
     def __init__(self, env: Mapping[str, str]) -> None:
-        """Given the program's environment, find out who is to be told."""
+        """Given the program's environment, find out whom to report to."""
         address = env.get("NOTIFY_SOCKET", "")
         # A name that begins with @ stands for one in the abstract namespace.
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
@@ -60,7 +60,7 @@ class Systemd:
         return self._socket is not None
 
     def tell(self, **assignments: object) -> None:
-        """Given what to tell, each on one line, tell it. What can't be delivered is lost, and no reason to end."""
+        """Given what to report, each on one line, report it. What can't be delivered is lost, and no reason to end."""
         if self._socket is not None:
             message = "\n".join(f"{name}={value}" for name, value in assignments.items())
             with suppress(OSError):
@@ -105,7 +105,7 @@ class Service:
     """
 
     def __init__(self, systemd: Systemd, status: Callable[[], str], stuck: Callable[[], Sequence[str]]) -> None:
-        """Given whom to tell, what returns a sentence on how things stand, and what says which workers are stuck."""
+        """Given whom to report to, what returns a sentence on how things stand, and what says which workers hang."""
         self._systemd = systemd
         self._status = status
         self._stuck = stuck
@@ -116,7 +116,7 @@ class Service:
         self._thread = threading.Thread(target=self._watch, name="service", daemon=True)
 
     def ready(self) -> None:
-        """Tell that the monitor listens and is configured; go on to tell how things stand, and that it lives."""
+        """Report that the monitor listens and is configured; from then on, how things stand, and that it lives."""
         self._told = self._sentence()
         self._systemd.tell(READY=1, STATUS=self._told)
         if self._systemd:
@@ -140,12 +140,12 @@ class Service:
         self._systemd.tell(STOPPING=1, STATUS="Stopping: ending docker commands and removing what they made.")
 
     def beat(self) -> None:
-        """Feed the watchdog, unless a worker is stuck; and tell how things stand, where that has changed."""
+        """Feed the watchdog, unless a worker is stuck; and report how things stand, if that has changed."""
         stuck = self._stuck()
         if not stuck:
             self._systemd.tell(WATCHDOG=1)
         elif not self._starving and self._systemd.watchdog_seconds is not None:
-            _log.error("the watchdog is fed no more, for systemd to restart this service", extra={"detail": stuck[0]})
+            _log.error("stopped feeding the watchdog so that systemd restarts the service", extra={"detail": stuck[0]})
         self._starving = bool(stuck)
         sentence = self._sentence()
         if sentence != self._told:

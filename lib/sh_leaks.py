@@ -27,7 +27,7 @@ import sh
 
 KNOWN_VERSION = "2.4.0"
 
-#: How long `sh` itself goes on reading the output of a program that has ended.
+#: How long `sh` itself continues reading the output of a program that has ended.
 _READING_SECONDS = 2.0
 
 # In `OProc.__init__`, as attributes of the object and as variables of the method.

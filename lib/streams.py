@@ -56,7 +56,7 @@ def finish() -> None:
 
 @contextmanager
 def as_long_as_it_is_read(stream: IO[str]) -> Iterator[None]:
-    """Given a stream to write to, go on where its reader, a pipe or a terminal, is gone: it leads nowhere then.
+    """Given a stream to write to, continue if its reader, a pipe or a terminal, is gone: it leads nowhere then.
 
     The cycles still have their end to come to, and the exit code says what came of them. Raise NotNow if the stream
     can't be written for another reason: it leads nowhere from then on, too.

@@ -30,7 +30,7 @@ _UNPRINTABLE = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0
 _BYTE_ORDER_MARK = "\ufeff"
 _STRING_TAG = "tag:yaml.org,2002:str"
 _MARKED = "has an anchor (&), an alias (*) or a tag (!), which are not read: write the value in quotes"
-_NO_MAPPING = "is no mapping of keys to values"
+_NO_MAPPING = "is not a mapping of keys to values"
 _DEEPEST = 10
 
 
@@ -112,7 +112,7 @@ class Value:
         for key, value in self.items():
             name = key.content
             if not isinstance(name, str) or not (name in known or _KEY.fullmatch(name)):
-                key.fault("is no `key: value` with the name of an option")
+                key.fault("is not a `key: value` with the name of an option")
                 continue
             where = f"{self.where}: {name}".removeprefix(": ")
             named, at_key = value.called(where, key.line), key.called(where)
@@ -132,7 +132,7 @@ class Value:
     def text(self) -> str | None:
         """Return this value's text; None, and a fault, if it has none."""
         if not isinstance(self.content, str):
-            self.fault("has a list or a mapping where one value is expected")
+            self.fault("has a list or a mapping, and one value is expected")
         elif self._is_plain():
             if self.content:
                 return self.content
@@ -149,13 +149,13 @@ class Value:
             return known[text]
         if text is not None:
             why = (refused or {}).get(text)
-            self.fault(f"{text} {why}" if why else f"is none of {', '.join(known)}")
+            self.fault(f"{text} {why}" if why else f"is not one of {', '.join(known)}")
         return None
 
     def each(self) -> list[Value]:
         """Return the values of this list; none, and a fault, if it is not a list or has none."""
         if not isinstance(self.content, list) or not self.content:
-            self.fault("is no list with something in it: each of its values begins with a dash")
+            self.fault("is not a list with something in it: each of its values begins with a dash")
         elif self._is_plain():
             return [value.called(self.where) for value in self.content]
         return []

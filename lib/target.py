@@ -150,7 +150,7 @@ class Target:
 
     @property
     def strangers_may(self) -> StrangersMay:
-        """What those without a login have to be able to do, and what not; None where nobody asks."""
+        """What those without a login have to be able to do, and what not; None if nobody asks."""
         if self.anonymous is Anonymous.PULL:
             return StrangersMay(pull=True)
         if self.anonymous is Anonymous.REFUSED:

@@ -121,9 +121,9 @@ class Lane(Holding):
         host: the same with the port.
         registry: the registry itself, on loopback.
         proxy: what stands before it.
-        token_proxy: what stands before its token server; None where it has users of its own.
+        token_proxy: what stands before its token server; None if it has users of its own.
         base_proxy: what stands before the registry that holds the base image.
-        base: the base image's name; empty where there is none.
+        base: the base image's name; empty if there is none.
     """
 
     proxy: Proxy

@@ -50,7 +50,7 @@ class Result:
 
     @property
     def seconds(self) -> float:
-        """How long the struck step took; 0 where it did not come so far."""
+        """How long the struck step took; 0 if it did not come so far."""
         return next((step.seconds for step in self.struck.steps if step.name is self.row.step), 0.0)
 
     def faults(self) -> list[str]:

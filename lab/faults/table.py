@@ -1,6 +1,6 @@
 """Writes what came of the fault matrix as a document: `python -m lab.faults.table docs/fault-matrix.md`.
 
-It ends with 0 where every row was as expected, with 1 where one was not.
+It ends with 0 if every row was as expected, with 1 if one was not.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ by `python -m lab.faults.table docs/fault-matrix.md`. {count} rows in {seconds:.
 
 Docker CLI {client}, engine {server}, registry {registry}. The registry is met over TLS at an address in a network
 namespace; a proxy before it, iptables, a name server and a token server misbehave there for real. Each fault strikes as
-its step begins and is then lifted; a row is right where the cycle failed at that step, within its deadline, with the
+its step begins and is then lifted; a row is right if the cycle failed at that step, within its deadline, with the
 expected verdict, scope and reason, the next cycle was up, and nothing was left on the host. Seconds are the step's;
-`retries` are docker's own. Deadlines are short here (mostly 4 s); where docker tries again by itself before it says why
+`retries` are docker's own. Deadlines are short here (mostly 4 s); if docker tries again by itself before it says why
 it fails, they are longer.
 
 | step | fault | verdict | scope | reason | seconds | retries | |

@@ -28,7 +28,7 @@ class CycleRunner(Shared):
     """Runs one cycle of a target after the other."""
 
     def __call__(self) -> Cycle:
-        """Run one cycle, and return what came of it. Raise Stopped where the monitor is being stopped meanwhile."""
+        """Run one cycle, and return what came of it. Raise Stopped if the monitor is being stopped meanwhile."""
         return (ReadOnlyCycle if self.target.read_only else PushingCycle)(self).run()
 
     @property
@@ -75,6 +75,7 @@ class PushingCycle(CycleInProgress):
             )
 
     def _build(self) -> str:
+        self.steps.begin(StepName.BUILD)
         try:
             self.context.mkdir(mode=0o700)
             context = write_context(

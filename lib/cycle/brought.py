@@ -18,7 +18,7 @@ from lib.docker.answers import Image
 from lib.failure import Reason
 from lib.neighbours import PULL_NOTE
 
-#: How many images are sure to be listed whole, in what is kept of a command's output. Where there are more, one that is
+#: How many images are sure to be listed whole, in what is kept of a command's output. If there are more, one that is
 #: not listed can be the host's own.
 _MOST_LISTED = 800
 

@@ -72,7 +72,7 @@ class CacheFootprint:
         return any(text in record.description for text in texts)
 
     def _copies(self, records: Iterable[CacheRecord]) -> list[CacheRecord]:
-        """Given records, return what can only be the layers of the payload; none where there are others like them."""
+        """Given records, return what can only be the layers of the payload; none if there are others like them."""
         copies = [
             record
             for record in records
@@ -113,7 +113,7 @@ def marks_for(docker: Docker) -> Marks:
 class BuildLock:
     """The right to change what is in the build cache, of one target at a time, as far as that is needed.
 
-    It is not where BuildKit names what it copied, as the first removal shows.
+    It is not if BuildKit names what it copied, as the first removal shows.
     """
 
     is_needed: bool = True
@@ -156,7 +156,7 @@ def remove_abandoned(docker: Docker, is_over_for: Callable[[str, datetime], bool
     """Given what tells whether no cycle of an instance can need any more what was made at a time, remove the records of
     which that holds. Return whether there were any: then more can come.
 
-    A build that a dead instance began may go on: what that has in use is waited for, for a while. Raise DockerError.
+    A build that a dead instance began may continue: what that has in use is waited for, for a while. Raise DockerError.
     """
     found: list[CacheRecord] = []
 

@@ -15,7 +15,7 @@ from lib.cycle.build_cache import BuildLock
 from lib.cycle.housekeeping import Housekeeping
 from lib.cycle.leftovers import Leftovers
 from lib.cycle.refusals import Refusals
-from lib.cycle.steps import ASK_SECONDS, Observer, reason_of
+from lib.cycle.steps import ASK_SECONDS, reason_of
 from lib.cycle.transfers import Transfers
 from lib.docker import Docker, DockerError
 from lib.docker.client import Client
@@ -24,6 +24,7 @@ from lib.failure import Failure, Reason
 from lib.history import History
 from lib.history.pushes import Pushes
 from lib.instance import Instance
+from lib.progress import Observer
 from lib.target import Builder, Target
 
 _log = logging.getLogger(__name__)
@@ -114,7 +115,7 @@ class Host:
     def close(self, *, is_late: bool = False) -> None:
         """Have what cycles left removed, if they can have left something, and the private folder with it.
 
-        Given whether there is no time left for docker commands. Where something stays, so does the folder, with notes
+        Given whether there is no time left for docker commands. If something stays, so does the folder, with notes
         of it alone, for the next instance.
         """
         self._instance.close(all_is_gone=self._leftovers.close(is_late=is_late))

@@ -23,7 +23,7 @@ from lib.docker.answers import Image
 from lib.failure import Failure, Reason
 from lib.target import Target
 
-#: How often leftovers are looked for where nothing calls for it.
+#: How often leftovers are looked for if nothing calls for it.
 _SWEEP_EVERY_SECONDS = 3600.0
 
 #: How long the daemon may take to commit what it was at when its client was ended, at least and at most; in between,
@@ -68,7 +68,7 @@ class Housekeeping:
         """Have no other target of this process build, or remove what it built, meanwhile.
 
         BuildKit may tell layers apart only by when and how large they were made. Then those of a build under way, or of
-        an image that has just gone, could be ours as well. Who waits too long for its turn goes on without it: layers
+        an image that has just gone, could be ours as well. Who waits too long for its turn continues without it: layers
         may stay then, and the cycles say so.
         """
         return self.build_lock.taken(self._seconds) if docker.builder is BuiltBy.BUILDKIT else nullcontext()
@@ -93,7 +93,7 @@ class Housekeeping:
         self.take_away(docker, self.reference)
 
     def take_away(self, docker: Docker, name: str) -> None:
-        """Given a name that is ours, take it away from its image; where docker can't, it is left to `restore()`."""
+        """Given a name that is ours, take it away from its image; if docker can't, it is left to `restore()`."""
         try:
             docker.rmi((name,), self._seconds)
         except DockerError as error:
@@ -158,7 +158,7 @@ class Housekeeping:
     def restore(self, docker: Docker, *, is_last: bool = False) -> None:
         """Remove what may be left of this cycle, and give an image that waited its name back.
 
-        What can't be done now is logged, and done before the next cycle; where there is none (`is_last`), what comes
+        What can't be done now is logged, and done before the next cycle; if there is none (`is_last`), what comes
         late is waited for.
         """
         try:
@@ -214,9 +214,9 @@ class Housekeeping:
         return is_base(image, self._pulled_digest, self.target.base_layer_id)
 
     def _remove_pulled(self, docker: Docker) -> bool:
-        """Remove what a pull of ours brought. Return whether it is gone; it stays where somebody uses it by now.
+        """Remove what a pull of ours brought. Return whether it is gone; it stays if somebody uses it by now.
 
-        Raise DockerError where docker can't do it for another reason.
+        Raise DockerError if docker can't do it for another reason.
         """
         try:
             docker.rmi((self.reference,), self._seconds)

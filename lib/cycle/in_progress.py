@@ -17,13 +17,14 @@ from lib.cycle import judgement
 from lib.cycle.housekeeping import Housekeeping
 from lib.cycle.login import log_in
 from lib.cycle.payload import Labels
-from lib.cycle.steps import Observer, StepFailed, Steps
+from lib.cycle.steps import StepFailed, Steps
 from lib.cycle.transfers import Transfers
 from lib.docker import Docker, DockerError
 from lib.docker.answers import Image, Pulled
 from lib.docker.environment import forget_logins
 from lib.failure import Scope
 from lib.history.pushes import Pushes
+from lib.progress import Observer
 from lib.result import Cycle, StepName
 from lib.target import Builder, Target
 
@@ -89,7 +90,7 @@ class CycleInProgress(ABC):
         self.is_last = shared.is_only
 
     def run(self) -> Cycle:
-        """Run it, and return what came of it. Raise Stopped where the monitor is being stopped meanwhile."""
+        """Run it, and return what came of it. Raise Stopped if the monitor is being stopped meanwhile."""
         begun = time.monotonic()
         try:
             with self.steps.pulse.taken():
@@ -135,7 +136,7 @@ class CycleInProgress(ABC):
     # The steps that they all have, in their order.
 
     def _prepare(self) -> None:
-        """Make the host ready. Where that can't be done, the first step has failed before it began."""
+        """Make the host ready. If that can't be done, the first step has failed before it began."""
         first = StepName.LOGIN if self.target.credentials else StepName.PULL
         with self.steps.preparing(first):
             self.shared.restore_folders()

@@ -1,6 +1,6 @@
 """What a pulled image proves: whether it is what this monitor pushed, and whether it came over the network.
 
-Where a digest is not the one that was pushed last, the labels decide. All functions here are pure.
+If a digest is not the one that was pushed last, the labels decide. All functions here are pure.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def judge_found(
     """Judge a monitor's image that the first pull of a cycle brought.
 
     Given the image, its digest, what this monitor pushed last (None: nothing yet), what tells an instance of this
-    monitor, and the tokens of pushes that it gave up, return what is wrong with it, None where nothing is.
+    monitor, and the tokens of pushes that it gave up, return what is wrong with it, None if nothing is.
     """
     labels = Labels.from_dict(image.labels)
     if labels is None or last is None or not is_ours(labels.instance) or labels.token in given_up:
@@ -70,8 +70,8 @@ def judge_pulled_back(
 ) -> Failure | None:
     """Judge the image that came back after the push.
 
-    Given its digest, the image (looked at only where the digest is not the pushed one), the push, what tells an
-    instance of this monitor, and the tokens of pushes that it gave up, return what is wrong with it, None where nothing
+    Given its digest, the image (looked at only if the digest is not the pushed one), the push, what tells an
+    instance of this monitor, and the tokens of pushes that it gave up, return what is wrong with it, None if nothing
     is.
     """
     if digest == pushed.digest:
@@ -99,7 +99,7 @@ def judge_pulled_back(
 def judge_transfer(pulled: Pulled, payload_layers: int, base_layers: int) -> Failure | None:
     """Given a pull, how many layers of payload the image has and how many of its base, say if it proves a transfer."""
     whole = pulled.moved >= payload_layers and pulled.already <= base_layers
-    # Where layers of the base were moved, too, and others were not, nobody can tell which ones the payload's are.
+    # If layers of the base were moved, too, and others were not, nobody can tell which ones the payload's are.
     if whole and (pulled.moved == payload_layers or pulled.already == 0):
         return None
     return Failure(

@@ -70,7 +70,7 @@ class Labels:
 
     @classmethod
     def from_dict(cls, labels: Mapping[str, str]) -> Labels | None:
-        """Given an image's labels, return those of a monitor; None where it is not a monitor's image."""
+        """Given an image's labels, return those of a monitor; None if it is not a monitor's image."""
         try:
             created = datetime.fromisoformat(labels[CREATED_LABEL])
             found = cls(
@@ -125,9 +125,9 @@ def write_context(
 ) -> Context:
     """Given an empty folder, what to build on, and how much, write the context of a build into it, and return it.
 
-    The payload is spread evenly over its layers, the first ones one byte larger where that does not go out. It is all
+    The payload is spread evenly over its layers, the first ones one byte larger if it does not divide evenly. It is all
     in the folder, whatever the name of the context. For an index, each platform has the payload under a name of its
-    own, so that no layer is another platform's, too. Raise OSError where it can't be written.
+    own, so that no layer is another platform's, too. Raise OSError if it can't be written.
     """
     lines = [f"FROM {base}"]
     # First, so that the images between also carry them: a build that is cut off leaves those behind.

@@ -249,7 +249,8 @@ class _Check(_Rested):
                 self.docker.pull(name, ends - time.monotonic(), platform)
             except DockerError as error:
                 which = f", {platform}" if platform else ""
-                return f"by its digest it can't be had either ({error.failure.reason}{which}): {error.failure.detail}"
+                why = f"{error.failure.reason}{which}"
+                return f"it can't be pulled by its digest either ({why}): {error.failure.detail}"
             self.housekeeping.take_away(self.docker.for_cleanup(), name)
         return f"the tag is gone, and the image is still there by its digest {self.image.digest}"
 

@@ -47,7 +47,7 @@ class Pulse:
     ) -> None:
         """Given the CLI, how long the engine has to answer, a step's deadline, and a clock: no pulse is taken yet.
 
-        The clock has to go on while the machine is suspended.
+        The clock has to continue while the machine is suspended.
         """
         self._docker = docker
         self._ask_seconds = ask_seconds

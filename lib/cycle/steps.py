@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import NoReturn, Protocol, TypeVar
+from typing import NoReturn, TypeVar
 
 from lib.blanking import without_secrets
 from lib.cycle.circumstances import in_circumstances
@@ -24,6 +24,7 @@ from lib.docker.answers import DockerAnswer
 from lib.docker.environment import prepare_config
 from lib.docker.keychain import HelperAnswer, ask_helper
 from lib.failure import Failure, Reason, Scope
+from lib.progress import Observer
 from lib.result import Outcome, Push, Step, StepName
 from lib.target import Target
 
@@ -31,7 +32,7 @@ from lib.target import Target
 ASK_SECONDS = 3.0
 _ASK_CLI_SECONDS = 2.0
 
-#: Deadline of each docker command that is no step: the step's own, where that is shorter.
+#: Deadline of each docker command that is not a step: the step's own, if that is shorter.
 _UPKEEP_SECONDS = 20.0
 
 #: Reasons that a sick daemon brings about, too. In a login it can be any: without a daemon, newer CLIs try themselves.
@@ -44,16 +45,6 @@ _TIME_IN_DOUBT = frozenset({Reason.TIMEOUT, Reason.RESET, Reason.DNS, Reason.UNR
 _OUTSIDE = frozenset({Scope.REGISTRY, Scope.CREDENTIALS, Scope.NETWORK})
 
 _A = TypeVar("_A", bound=DockerAnswer)
-
-
-class Observer(Protocol):
-    """Whoever wants to know a cycle's progress."""
-
-    def step_started(self, step: StepName) -> None:
-        """A step's command is about to be run."""
-
-    def step_finished(self, step: Step) -> None:
-        """A step has come to its end."""
 
 
 class StepFailed(Exception):  # noqa: N818  it ends a cycle, and never leaves it
@@ -89,12 +80,13 @@ class Steps:
         self._observer = observer
         self.docker = docker
         self._logins: list[Path] = []
+        self._under_way: StepName | None = None
         self._begun = time.monotonic()
         self._transfers = transfers or Transfers()
         self.pulse = Pulse(docker, ASK_SECONDS, target.step_timeout)
 
     def docker_answers(self) -> bool:
-        """Return whether docker works, asked for it only where the last step casts a doubt on that."""
+        """Return whether docker works, asked only if the last step casts a doubt on that."""
         if not self.done or self.done[-1].reason not in (Reason.DAEMON, Reason.CLI):
             return True
         try:
@@ -105,7 +97,7 @@ class Steps:
 
     @property
     def upkeep_seconds(self) -> float:
-        """The deadline of a docker command that is no step."""
+        """The deadline of a docker command that is not a step."""
         return upkeep_seconds(self._target)
 
     def run(
@@ -114,7 +106,7 @@ class Steps:
         """Run one step.
 
         Given its name, its docker command (which takes its deadline in seconds) and what judges that command's answer,
-        return the answer. Raise StepFailed where the command failed or was judged a failure.
+        return the answer. Raise StepFailed if the command failed or was judged a failure.
         """
         answer = self.run_unless(_never, name, action, judge)
         if answer is None:
@@ -130,10 +122,10 @@ class Steps:
     ) -> _A | None:
         """Run one step whose command may fail in an accepted way, which makes it a skipped one.
 
-        Given what accepts a failure, and as for `run()`, return the answer; None where the step is skipped. Raise
+        Given what accepts a failure, and as for `run()`, return the answer; None if the step is skipped. Raise
         StepFailed.
         """
-        self._observer.step_started(name)
+        self.begin(name)
         given = self._deadline()
         try:
             if given <= 0:
@@ -151,11 +143,19 @@ class Steps:
         self._note(ok)
         return answer
 
+    def begin(self, name: StepName) -> None:
+        """Given a step, let it be under way, for all who want to know, from before its command: what that needs on this
+        host can take longer than the command. Its own seconds are the command's.
+        """
+        if self._under_way is not name:
+            self._under_way = name
+            self._observer.step_started(name)
+
     @contextmanager
     def preparing(self, name: StepName) -> Iterator[None]:
         """Run what a step needs before it begins: docker commands that never leave the host.
 
-        Given the step's name. Raise StepFailed where one fails.
+        Given the step's name. Raise StepFailed if one fails.
         """
         try:
             yield
@@ -176,7 +176,7 @@ class Steps:
 
     def fail(self, name: StepName, failure: Failure, answer: DockerAnswer | None = None) -> NoReturn:
         """Note a step as failed before it began. Given its name, why, and what took how long. Raise StepFailed."""
-        self._observer.step_started(name)
+        self.begin(name)
         self._fail(name, failure, answer or DockerAnswer(seconds=0.0))
 
     def _fail(self, name: StepName, failure: Failure, answer: DockerAnswer) -> NoReturn:
@@ -232,7 +232,7 @@ class Steps:
         return failure
 
     def _blame_host(self, error: DockerError, reason: Reason = Reason.DAEMON) -> Failure:
-        """Given how a command failed that never leaves the host, and the reason where all else is well, judge it."""
+        """Given how a command failed that never leaves the host, and the reason if all else is well, judge it."""
         if error.failure.scope not in _OUTSIDE:
             return error.failure
         return self._blame_docker(error.failure) or self._blame_time(error) or Failure(reason, error.failure.detail)
@@ -272,6 +272,7 @@ class Steps:
 
     def _note(self, step: Step) -> None:
         self.done.append(step)
+        self._under_way = None
         self._observer.step_finished(step)
 
 
@@ -280,7 +281,7 @@ _LOCAL_STEPS = {StepName.BUILD: Reason.BUILD, StepName.RMI: Reason.DAEMON}
 
 
 def upkeep_seconds(target: Target) -> float:
-    """Given a target, return the deadline of a docker command that is no step."""
+    """Given a target, return the deadline of a docker command that is not a step."""
     return min(_UPKEEP_SECONDS, target.step_timeout)
 
 

@@ -156,7 +156,7 @@ class Strangers:
         if tried.works == getattr(self._target.strangers_may, action):
             if before not in (None, tried.works):
                 result = "works" if tried.works else "is refused"
-                _log.info(f"strangers: a {action} without a login {result} again, as it has to", extra=fields)
+                _log.info(f"strangers: a {action} without a login {result} again, as it should", extra=fields)
         elif tried.works != before or (action is _Action.PULL and self._target.expect_private):
             message, advice = _UNWANTED[action, tried.works]
             _log.error(message, extra=fields | {"advice": advice})
@@ -213,7 +213,7 @@ class Strangers:
         try:
             answer = command(name, self._deadline())
         except DockerError as error:
-            # Where docker had to try again, the registry was not well: that it then lacked a token says nothing.
+            # If docker had to try again, the registry was not well: that it then lacked a token says nothing.
             if error.failure.reason in _REFUSALS[action] and not error.answer.retries:
                 return _Tried(works=False, fields={"detail": error.failure.detail})
             raise

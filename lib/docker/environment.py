@@ -121,7 +121,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     file = folder / "config.json"
     if not os.path.isdir(folder):  # noqa: PTH112  as above
-        raise ValueError(f"{folder} is no folder")
+        raise ValueError(f"{folder} is not a folder")
     try:
         config = json.loads(file.read_bytes())
     except OSError as error:
@@ -129,7 +129,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise ValueError(f"{file} is not JSON") from None
     if not isinstance(config, dict):
-        raise ValueError(f"{file} is no Docker configuration")  # noqa: TRY004  it is what is in the file
+        raise ValueError(f"{file} is not a Docker configuration")  # noqa: TRY004  it is what is in the file
     return config
 
 

@@ -120,7 +120,7 @@ def _judged(verb: str, said: Said) -> Failure | None:
         or (verb not in _TO_REGISTRY and _NO_SUCH_IMAGE.search(said.words) is not None)
     )
     request = refused(verb, said, speaker)
-    # Where the ping is refused, newer CLIs end with the very same words.
+    # If the ping is refused, newer CLIs end with the very same words.
     told = f"; refused: {request}, or HEAD /_ping before it" if request else ""
     detail = f"{shown(said.text)}{told}"
     return Failure(reason, detail, not_there, refused=request)

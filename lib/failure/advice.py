@@ -65,7 +65,7 @@ _CASES = (
     _case(
         "not_found",
         ", which this is a replica of, has not pushed yet$",
-        "Wait for the source's first push, or look why there is none: until then there is nothing to replicate.",
+        "Wait for the source's first push, or find out why there is none: until then there is nothing to replicate.",
     ),
     _case(
         "foreign",

@@ -28,10 +28,10 @@ class Scope(StrEnum):
     verdict: Verdict
     words: str
 
-    REGISTRY = "registry", Verdict.DOWN, "The fault is the registry's: its users meet it, too."
-    CREDENTIALS = "credentials", Verdict.DOWN, "The fault is in the account: whoever uses it meets it, too."
-    NETWORK = "network", Verdict.DOWN, "The fault is on the way to the registry: its users may meet it, too."
-    HOST = "host", Verdict.UNKNOWN, "The fault is on the monitor's own host: nothing is known of the registry."
+    REGISTRY = "registry", Verdict.DOWN, "The registry is at fault; its users are affected."
+    CREDENTIALS = "credentials", Verdict.DOWN, "The account is at fault; everyone who uses it is affected."
+    NETWORK = "network", Verdict.DOWN, "The problem is between this host and the registry; users may be affected."
+    HOST = "host", Verdict.UNKNOWN, "The monitor's own host is at fault: nothing is known of the registry."
     DEPENDENCY = (
         "dependency",
         Verdict.UNKNOWN,
@@ -40,7 +40,7 @@ class Scope(StrEnum):
             " this registry."
         ),
     )
-    CONFIG = "config", Verdict.UNKNOWN, "The fault is in how the monitor is set up: nothing is known of the registry."
+    CONFIG = "config", Verdict.UNKNOWN, "The monitor's set-up is at fault: nothing is known of the registry."
 
     def __new__(cls, name: str, *row: Any) -> Self:
         """Given a row, make it a member; its name alone finds it later."""
@@ -73,7 +73,7 @@ class Reason(StrEnum):
         "Log in with an account that has a higher limit, or test this target less often.")
     NOT_FOUND = ("not_found", Scope.REGISTRY,
         "the registry said that the image is not there",
-        ("Create the repository, where the registry makes none by itself; or find out who deleted the repository or"
+        ("Create the repository, if the registry does not do so by itself; or find out who deleted the repository or"
          " the tag, or whether the registry lost data."))
     QUOTA = ("quota", Scope.REGISTRY,
         "a storage limit of the registry is reached",
@@ -105,7 +105,7 @@ class Reason(StrEnum):
         ("Check that what the error names (the registry, or the token server or store that it sends docker to) runs"
          " and listens on this port, then the load balancer in front."))
     UNREACHABLE = ("unreachable", Scope.NETWORK,
-        "no way leads to the registry's address",
+        "there is no route to the registry's address",
         "Check this host's route to the registry, then firewalls on the way.")
     RESET = ("reset", Scope.NETWORK,
         "the connection was cut",
@@ -114,7 +114,7 @@ class Reason(StrEnum):
         "no TLS connection that docker trusts could be made",
         "Look at the registry's certificate: expiry, names, issuer; and whether the port speaks TLS at all.")
     TIMEOUT = ("timeout", Scope.NETWORK,
-        "it had not ended by its deadline",
+        "it did not finish by its deadline",
         "Check how fast the registry answers from elsewhere, then for lost packets on the way.")
     PROXY = ("proxy", Scope.NETWORK,
         "the proxy on the way failed or refused",
@@ -142,7 +142,7 @@ class Reason(StrEnum):
         ("Check whether this host was paused, suspended or overloaded; then that `cycle-timeout` has room for"
          " `step-timeout` beside the build."))
     BASE_IMAGE = ("base_image", Scope.DEPENDENCY,
-        "the base image could not be had from its own registry",
+        "the base image could not be pulled from its own registry",
         "Check the base image's name and its own registry: the monitored registry is not to blame.")
     REFERENCE = ("reference", Scope.CONFIG,
         "docker does not accept a name that the configuration gives",

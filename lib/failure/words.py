@@ -83,7 +83,7 @@ _NAME = re.compile(r"""(?<![^\s"'`(\[])(?!i/o\b|input/output\b|(?:username|login
 
 # A line that can't begin a message: markup, a point of a list, the second sentence of a notice.
 _CONTINUATION = phrases(r"< | \* | Suggest the author | More information at | Please contact the? ?admin")
-# What goes on to its end: a registry's list of errors, what ssh said.
+# What continues to its end: a registry's list of errors, what ssh said.
 _LIST = phrases(r"errors: | stderr=")
 _UNFINISHED = phrases(r"(?:error response from daemon:\s*)?\[DEPRECATION NOTICE\]")
 # containerd prints the status of an answer on one line, and the registry's own errors below it.
@@ -103,7 +103,7 @@ _ENGINE_STATUS = re.compile(r"\(HTTP code \d+\) [a-z ]+ - ", re.IGNORECASE)
 def errors(stdout: str, stderr: str) -> list[str]:
     """Given what a failed docker command printed, return what can be its error, the last first, each on one line.
 
-    Standard output counts where standard error has nothing to say, and an aside where there is nothing else.
+    Standard output counts if standard error has nothing to say, and an aside if there is nothing else.
     """
     said = [list(islice(_lines_backwards(text), LINES_SEARCHED)) for text in (stderr, stdout)]
     for aside in (False, True):

@@ -39,14 +39,14 @@ _BUSY_SECONDS = 2.0
 _MOST_SUCCESSES, _MOST_FAILURES = 200, 1000
 _SUCCESS_DAYS, _FAILURE_DAYS = 30, 90
 _DAY_SECONDS = 24 * 3600
-#: Instances of this monitor that are kept: years of them, but no endless number where it is restarted every second.
+#: Instances of this monitor that are kept: years of them, but no endless number if it is restarted every second.
 _MOST_INSTANCES = 10_000
 #: Beyond this size, the oldest successes go, and then the oldest failures.
 MOST_BYTES = 256 * 1024 * 1024
 _REMOVED_AT_ONCE = 1000
 
 
-class DatabaseUnusable(Exception):  # noqa: N818  it is no fault of whoever meets it
+class DatabaseUnusable(Exception):  # noqa: N818  it is not a fault of whoever meets it
     """The file can't be used as it is, and never will. Its text says why."""
 
 
@@ -70,19 +70,19 @@ class Finished:
 
 
 class Database:
-    """The file, open. One thread at a time uses it. All it does raises sqlite3.Error where the disk does not play."""
+    """The file, open. One thread at a time uses it. All it does raises sqlite3.Error if the disk fails."""
 
     def __init__(self, path: Path) -> None:
-        """Given the file's path, open it, and make it where there is none (0600).
+        """Given the file's path, open it, and make it if there is none (0600).
 
         Raise DatabaseUnusable, OSError or sqlite3.Error.
         """
-        # SQLite's own files beside it get its mode.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode=0o600))
+        # SQLite's own files beside it get its mode. By a link that somebody else put there, it would be another's file.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode=0o600))
         self.path = path
         self._file = path.stat()
         self._connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        # What is no UTF-8 is text all the same, if no good one.
+        # What is not UTF-8 is text all the same, if no good one.
         self._connection.text_factory = partial(str, encoding="utf-8", errors="replace")
         try:
             with _naming_damage():
@@ -93,7 +93,7 @@ class Database:
 
     @property
     def is_in_place(self) -> bool:
-        """Whether its path still leads to this file: SQLite itself would go on in one that was deleted."""
+        """Whether its path still leads to this file: SQLite itself would continue in one that was deleted."""
         try:
             return os.path.samestat(self.path.stat(), self._file)
         except OSError:
@@ -237,7 +237,7 @@ class Database:
             self._connection.executescript(step_from(before))
         if 0 < version < SCHEMA_VERSION:
             _log.info(
-                "the history of an older version was taken over, and goes on; that version would set it aside",
+                "the history of an older version was taken over; that version would set it aside",
                 extra={"file": str(self.path), "schema_before": version, "schema": SCHEMA_VERSION},
             )
         # Every commit is on the disk before it is told: an acknowledged push must outlive a power cut.

@@ -50,7 +50,7 @@ class Hours:
     _VERDICTS = (Verdict.UP, Verdict.DOWN, Verdict.UNKNOWN)
 
     def __init__(self, rows: Iterable[int] = ()) -> None:
-        """Given the numbers of earlier hours, oldest first and each in the order of Hour's attributes, go on there."""
+        """Given the numbers of earlier hours, oldest first, each in the order of Hour's attributes, continue there."""
         self._rows = array("q", rows)
 
     def add(self, verdict: Verdict, began: float, ended: float) -> tuple[Hour, ...]:

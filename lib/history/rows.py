@@ -29,7 +29,7 @@ class Kept:
     """What is kept of one repository and tag.
 
     Attributes:
-        push: the last acknowledged push, None where there is none.
+        push: the last acknowledged push, None if there is none.
         since, ended: as of the last `Finished`; they say nothing without cycles.
         cycles, failures: the last cycles, and those that were not up; oldest first.
         hours: the numbers of its hours, as `lib.history.hours.Hours` takes them.

@@ -30,9 +30,9 @@ from lib.result import Push
 
 _log = logging.getLogger(__name__)
 
-#: How long a push is waited for. It takes a few milliseconds where the disk is well.
+#: How long a push is waited for. It takes a few milliseconds if the disk is well.
 _PUSH_SECONDS = 3.0
-#: After what time it is tried again to write, where that failed.
+#: After what time it is tried again to write, if that failed.
 _RETRY_SECONDS = 5.0
 #: How often what is too old or too much is dropped.
 _PRUNE_SECONDS = 3600.0
@@ -53,7 +53,7 @@ class _Unwritten:
     """What has yet to be written.
 
     Attributes:
-        pushes: the last push by repository and tag, None where it is to be forgotten.
+        pushes: the last push by repository and tag, None if it is to be forgotten.
         rested: rested images by repository and tag of their target, and number.
         finished: finished cycles, oldest first; of too many, the oldest are lost.
     """
@@ -80,7 +80,7 @@ class Store:
     """
 
     def __init__(self, folder: Path, instance: str, clock: Callable[[], float] = time.time) -> None:
-        """Given the folder (made where it is missing, 0700), this process's instance and a clock in seconds since 1970.
+        """Given the folder (made if it is missing, 0700), this process's instance and a clock in seconds since 1970.
 
         Raise StateInUse. If the folder can't be used for another reason, that is logged, and tried again later; if it
         can be read all the same, what it holds is known from the start.
@@ -218,7 +218,7 @@ class Store:
             database.prune(self._clock())
 
     def _open(self) -> Database:
-        """Return the database: opened anew where that was given up, or was moved or deleted. Raise as `_write()`."""
+        """Return the database: opened again if that was given up, or was moved or deleted. Raise as `_write()`."""
         if self._database is not None and self._database.is_in_place:
             return self._database
         self._close_database()
@@ -229,7 +229,7 @@ class Store:
         except DatabaseUnusable as error:
             aside = set_aside(self._path, self._clock())
             _log.error(
-                "the history can't be used, and was set aside; a new one is begun",
+                "the history can't be used, and was set aside; a new one was started",
                 extra={"detail": str(error), "file": str(self._path), "kept_as": str(aside)},
             )
             database = Database(self._path)
@@ -247,7 +247,7 @@ class Store:
     def _lock(self) -> None:
         """Take the folder, unless this monitor has it already. Raise StateInUse or OSError."""
         path = self._folder / "lock"
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode=0o600)
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode=0o600)
         if self._lock_file is not None and os.path.sameopenfile(lock, self._lock_file):
             os.close(lock)
             return
@@ -277,7 +277,7 @@ class Store:
         with self._changed:
             if not self._failing:
                 _log.error(
-                    "the history can't be written; the monitor goes on without it, and tries again",
+                    "the history can't be written; the monitor continues without it, and tries again",
                     extra={"folder": str(self._folder), "detail": str(error)},
                 )
             self._failing = True

@@ -129,11 +129,11 @@ class Metrics:
         client, server = self._docker_versions()
         build = {**self._build, "docker_client": client, "docker_server": server}
         return (
-            GaugeMetricFamily("registry_monitor_healthy", "Whether the monitor can judge.", self._healthy()),
+            GaugeMetricFamily("registry_monitor_healthy", "1 if the monitor can judge, else 0.", self._healthy()),
             GaugeMetricFamily("registry_monitor_targets", "How many targets are monitored.", len(self._targets())),
             GaugeMetricFamily(
                 "registry_monitor_config_last_reload_successful",
-                "Whether the configuration could be read when it last had to be.",
+                "1 if the configuration could be read when it last had to be, else 0.",
                 self._reload_successful,
             ),
             GaugeMetricFamily(

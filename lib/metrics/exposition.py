@@ -33,7 +33,7 @@ class Exposition:
         """Given a request's `Accept` and `Accept-Encoding`, return headers and body of the answer."""
         try:
             encoder, content_type = choose_encoder(accept)
-        except (TypeError, ValueError):  # it asks for a version that is no number
+        except (TypeError, ValueError):  # it asks for a version that is not a number
             encoder, content_type = choose_encoder("")
         headers = [("Content-Type", content_type)]
         body = io.BytesIO()
@@ -79,9 +79,9 @@ class Guarded:
         self._collect = collect
 
     def collect(self) -> Iterable[Metric]:
-        """Return the metrics, none where they can't be had."""
+        """Return the metrics, none if they can't be had."""
         try:
             return tuple(self._collect())
         except Exception as error:  # noqa: BLE001  whatever it is
-            _log.warning("some metrics can't be had", extra={"error": type(error).__name__, "detail": str(error)})
+            _log.warning("some metrics can't be read", extra={"error": type(error).__name__, "detail": str(error)})
             return ()

@@ -39,13 +39,13 @@ class Families:
     UP = Family(
         "registry_monitor_up",
         "gauge",
-        "Whether the last cycle was up (1) or down (0); absent while unknown.",
+        "1 if the last cycle was up, 0 if it was down; absent before the first verdict, and while unknown.",
         is_sometimes_absent=True,
     )
     VERDICT = Family(
         "registry_monitor_verdict",
         "gauge",
-        "1 for the verdict of the last cycle, 0 for the others.",
+        "1 for the verdict of the last cycle, 0 for the others; absent before the first.",
         _by_verdict,
         is_sometimes_absent=True,
     )
@@ -69,45 +69,49 @@ class Families:
     STEP_PHASES = Family(
         "registry_monitor_step_phase_seconds",
         "counter",
-        "What the seconds of pulls and pushes went to, of steps that ended well and whose lines tell.",
+        "Seconds of pulls and pushes by phase, of steps that ended well and whose phases docker's lines show.",
         _by_step_and_phase,
     )
     STEP_STARTED = Family(
         "registry_monitor_step_started_timestamp_seconds",
         "gauge",
-        "When the step under way began, 0 for all others.",
+        "When the step under way began, 0 for all others: a hang shows while it lasts.",
         _by_step,
     )
     RETRIES = Family(
         "registry_monitor_retries", "counter", "How often docker itself tried again inside a step.", _by_step
     )
     LAST_CYCLE = Family(
-        "registry_monitor_last_cycle_timestamp_seconds", "gauge", "End of the last cycle.", is_sometimes_absent=True
+        "registry_monitor_last_cycle_timestamp_seconds",
+        "gauge",
+        "End of the last cycle; absent before the first.",
+        is_sometimes_absent=True,
     )
     LAST_SUCCESS = Family(
         "registry_monitor_last_success_timestamp_seconds",
         "gauge",
-        "End of the last cycle that was up.",
+        "End of the last cycle that was up; absent before the first.",
         is_sometimes_absent=True,
     )
-    LAG = Family("registry_monitor_cycle_lag_seconds", "gauge", "How long after it was due the last cycle began.")
+    LAG = Family("registry_monitor_cycle_lag_seconds", "gauge", "How late the last cycle began, after it was due.")
     PAYLOAD = Family("registry_monitor_payload_bytes", "gauge", "Random bytes in each pushed image.")
     PAYLOAD_MOVED = Family(
         "registry_monitor_payload_moved_bytes",
         "counter",
-        "Random bytes that were moved by steps that ended well.",
+        "Random bytes moved by steps that ended well; none of a read-only target.",
         _by_step_that_moves,
     )
     PROPAGATION_LAG = Family(
         "registry_monitor_propagation_lag_seconds",
         "gauge",
-        "How long after the last push the tag showed it, or was still waited for.",
+        "How long after the last push the tag showed it, or was still waited for; only with propagation-timeout.",
         is_sometimes_absent=True,
     )
     REPLICATION_LAG = Family(
         "registry_monitor_replication_lag_seconds",
         "gauge",
-        "How long ago what this replica shows was replaced at its source, 0 if it was not.",
+        "How long ago what this replica shows was replaced at its source, 0 if it was not; only with replica-of, absent"
+        " while unknown.",
         is_sometimes_absent=True,
     )
 

@@ -45,7 +45,7 @@ class MetricsFile(Listener):
             self._thread.start()
 
     def stop(self) -> None:
-        """Write no more."""
+        """Stop writing."""
         self._stopped.set()
         self._due.set()
 
@@ -66,7 +66,7 @@ class MetricsFile(Listener):
         except OSError as error:
             if not self._is_failing:
                 fields = {"file": str(self._path), "detail": error.strerror or type(error).__name__}
-                _log.error("the metrics can't be written; the monitor goes on, and tries again", extra=fields)
+                _log.error("the metrics can't be written; the monitor continues, and tries again", extra=fields)
             self._is_failing = True
             return False
         if self._is_failing:
@@ -94,7 +94,9 @@ def _replace(path: Path, content: bytes) -> None:
     # In the same folder, or it could not be renamed; with a name that node_exporter does not look at.
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with beside.open("wb") as file:
+        # Never through a link that somebody else put there, who can write in that folder, too.
+        beside.unlink(missing_ok=True)
+        with beside.open("xb") as file:
             os.fchmod(file.fileno(), _MODE)
             file.write(content)
         beside.replace(path)

@@ -112,7 +112,7 @@ class Layout:
     def place(self, family: Family, labels: tuple[str, ...]) -> int:
         """Given a family and the values of its labels, return the place of its number, or of its first bucket.
 
-        Raise KeyError where there is none.
+        Raise KeyError if there is none.
         """
         return self._places[family, labels]
 
@@ -187,7 +187,7 @@ class Row:
         self.numbers = self.numbers or self.layout.blank[:]
 
     def copy(self) -> Row:
-        """Return a row with these numbers, which changes no more."""
+        """Return a row with these numbers, which no longer changes."""
         return replace(self, numbers=self.numbers[:])
 
     def add(self, amount: float, family: Family, *labels: str) -> None:
@@ -227,7 +227,7 @@ class RowCollector:
     """The rows of all targets as prometheus_client's metrics, and, much faster, as their text."""
 
     def __init__(self, families: Sequence[Family], rows: Callable[[], Sequence[Row]]) -> None:
-        """Given the families, and what returns rows that change no more."""
+        """Given the families, and what returns rows that no longer change."""
         self._families = families
         self._rows = rows
         # From one scrape to the next, few of a thousand targets have had a cycle.
@@ -249,7 +249,7 @@ class RowCollector:
                 yield one.texts[place]
 
     def _write(self, rows: Sequence[Row], encoding: Encoding) -> list[_Written]:
-        """Given rows and an encoding, return their texts: those of the last time, where they are the same."""
+        """Given rows and an encoding, return their texts: those of the last time, if they are the same."""
         before, now = self._written, {}
         for row in rows:
             last = before.get(row.target)

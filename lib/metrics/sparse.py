@@ -76,37 +76,49 @@ SPARSE = (
     Sparse(
         "registry_monitor_failing",
         GaugeMetricFamily,
-        "1 while the last cycle was not up: which step failed, why, and whose fault that is.",
+        "1, only while the last cycle was not up: which step failed, why, and whose fault that is.",
         ("step", "reason", "scope"),
         lambda series: [(series.failing, 1)] if series.failing else [],
     ),
     Sparse(
         "registry_monitor_failures",
         CounterMetricFamily,
-        "Failed steps by reason.",
+        "Failed steps by reason; each series begins with its first failure.",
         ("step", "reason", "scope"),
         lambda series: series.failures.all(),
     ),
     Sparse(
         "registry_monitor_exposed",
         GaugeMetricFamily,
-        "Whether strangers can pull what has to be private.",
+        "1 if strangers can pull what has to be private, else 0; only with expect-private, absent until it was tried.",
         (),
         lambda series: _unless_none(series.strangers().pull) if series.target.expect_private else [],
     ),
     Sparse(
         "registry_monitor_anonymous",
         GaugeMetricFamily,
-        "Whether it works without a login.",
+        "1 if the action (pull, push) works without a login, else 0; only with anonymous, absent until it was tried.",
         ("action",),
         lambda series: _anonymous(series) if series.target.anonymous else [],
     ),
-    _cold("images", "Rested images that were pushed so far.", lambda cold: len(cold.pushed)),
-    _cold("oldest_created_timestamp_seconds", "When the oldest rested image was made.", lambda cold: _at(cold.oldest)),
-    _cold("up", "Whether no rested image failed its last check.", lambda cold: cold.up),
+    _cold(
+        "images",
+        "Rested images that were pushed so far; it and the other cold metrics are there only with cold-images.",
+        lambda cold: len(cold.pushed),
+    ),
+    _cold(
+        "oldest_created_timestamp_seconds",
+        "When the oldest rested image was made; absent before the first push.",
+        lambda cold: _at(cold.oldest),
+    ),
+    _cold(
+        "up",
+        "0 while the last check of a rested image was down, else 1; absent before the first check.",
+        lambda cold: cold.up,
+    ),
     _cold(
         "last_success_timestamp_seconds",
-        "When a rested image was last found whole.",
+        "When a rested image was last found whole; absent before the first time.",
         lambda cold: _at(cold.last_success),
     ),
     Sparse(
@@ -123,14 +135,15 @@ SPARSE = (
     Sparse(
         "registry_monitor_cold_failures",
         CounterMetricFamily,
-        "Rested images that could not be checked, were lost, or could not be pushed, by reason.",
+        "Rested images that could not be checked, were lost, or could not be pushed, by reason; each series begins with"
+        " its first failure.",
         ("reason", "scope"),
         lambda series: series.cold_failures.all(),
     ),
     Sparse(
         "registry_monitor_heartbeats",
         CounterMetricFamily,
-        "Heartbeats that were sent, or could not be.",
+        "Heartbeats by outcome; only with heartbeat-url.",
         ("outcome",),
         lambda series: (
             [((outcome,), number, series.created) for outcome, number in series.heartbeats.items()]
@@ -141,23 +154,30 @@ SPARSE = (
     Sparse(
         "registry_monitor_certificate_expiry_timestamp_seconds",
         GaugeMetricFamily,
-        "When the certificate expires of the registry, its token server and its store.",
+        "When the certificate of the host expires, by its role (registry, token, store); absent if it can't be read.",
         ("host", "role"),
         lambda series: [((one.host, one.role), one.expires) for one in series.found().certificates],
     ),
-    _rate_limit("limit", "How often the registry lets this account or address pull, in the time that it counts by."),
-    _rate_limit("remaining", "How often the registry still lets this account or address pull in that time."),
+    _rate_limit(
+        "limit",
+        "How often the registry lets this account or address pull, in the time that it counts by; absent if it does not"
+        " say.",
+    ),
+    _rate_limit(
+        "remaining",
+        "How often the registry still lets this account or address pull in that time; absent if it does not say.",
+    ),
     Sparse(
         "registry_monitor_superseded_deletions",
         CounterMetricFamily,
-        "Deletions of manifests that a later push replaced.",
+        "Deletions of manifests that a later push replaced, by outcome; only with delete-superseded.",
         ("outcome",),
         lambda series: [((outcome,), number, series.created) for outcome, number in series.found().deletions.items()],
     ),
     Sparse(
         "registry_monitor_target",
         InfoMetricFamily,
-        "What is tested.",
+        "What is tested, in its labels registry, repository and tag; always 1.",
         (),
         lambda series: [((), _described(series.target))],
     ),

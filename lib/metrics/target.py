@@ -112,7 +112,7 @@ class Series:
             self.heartbeats[outcome] += 1
 
     def row(self) -> Row:
-        """Return the numbers of all families as they are now; they change no more."""
+        """Return the numbers of all families as they are now; they no longer change."""
         under_way = self._progress.step
         with self._lock:
             row = self._row.copy()

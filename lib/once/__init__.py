@@ -35,7 +35,7 @@ class Reporter(Listener, AbstractContextManager["Reporter"]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Show no more."""
+        """Stop showing."""
 
     def all_finished(self, cycles: Sequence[Cycle], statuses: Sequence[TargetStatus]) -> None:
         """All cycles have come to their end: here they are, in the order of their targets, and how these stand now."""
@@ -131,7 +131,7 @@ def run_cycles(targets: Sequence[Watched], concurrency: int) -> tuple[Cycle, ...
 
 
 def exit_code(cycles: Sequence[Cycle]) -> int:
-    """Given finished cycles, return 0 where all are up, 1 where some are down, else 3."""
+    """Given finished cycles, return 0 if all are up, 1 if some are down, else 3."""
     verdicts = {cycle.verdict for cycle in cycles}
     if Verdict.DOWN in verdicts:
         return _SOME_DOWN

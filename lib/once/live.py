@@ -24,7 +24,7 @@ class LiveDisplay(Live):
     """
 
     def __init__(self, drawn: RenderableType, console: Console) -> None:
-        """Given what to draw, rendered anew for each frame, and the console to draw on."""
+        """Given what to draw, rendered again for each frame, and the console to draw on."""
         super().__init__(
             drawn,
             console=console,
@@ -83,4 +83,4 @@ def _are_one(stream: IO[str], terminal: IO[str]) -> bool:
     try:
         return stream.isatty() and os.fstat(stream.fileno()).st_rdev == os.fstat(terminal.fileno()).st_rdev
     except (OSError, ValueError):
-        return False  # one is no file, or closed
+        return False  # one is not a file, or closed

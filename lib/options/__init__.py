@@ -97,7 +97,7 @@ def _rested_faults(options: Options) -> Iterator[str]:
 def _web_config_faults(place: str, path: Path) -> Sequence[str]:
     """Given the place that names it, and the path of the web configuration file, return what is wrong with it."""
     if not os.path.isfile(path):  # noqa: PTH113  unlike Path.is_file, it never raises
-        return [f"{place}: {path} is no file"]
+        return [f"{place}: {path} is not a file"]
     from lib.web.config import WebConfigError, read_web_config  # noqa: PLC0415  YAML and TLS, only needed with a file
 
     try:
@@ -128,7 +128,7 @@ def _state_dir(said: Source, env: Mapping[str, str], faults: list[str]) -> Path 
     setting = said.get("state-dir", Setting(Path(by_systemd) if by_systemd else None, "STATE_DIRECTORY"))
     folder: Path | None = setting.value
     if folder is not None and os.path.isfile(folder):  # noqa: PTH113  the same
-        faults.append(f"{setting.place}: {folder} is no folder")
+        faults.append(f"{setting.place}: {folder} is not a folder")
     return folder
 
 
@@ -136,7 +136,7 @@ def _namespace(env: Mapping[str, str], faults: list[str]) -> str:
     namespace = env.get("PROMETHEUS_NAMESPACE", "")
     if namespace and not _NAMESPACE.fullmatch(namespace):
         faults.append(
-            "PROMETHEUS_NAMESPACE: is no beginning of a metric's name: A-Z a-z _ :, and 0-9 but at its beginning"
+            "PROMETHEUS_NAMESPACE: can't begin a metric's name: A-Z a-z _ :, and 0-9 but not at its beginning"
         )
     return namespace
 

@@ -29,10 +29,10 @@ _SOURCES = (
     "Each option takes one dash or two, and its value behind = or as the next word; a switch is true without one. Each "
     f"is also read from the environment ({environment_name('run-test-every')} for run-test-every) and, by its name, "
     "from the file that config names. The command line has precedence over the environment, the environment over the "
-    "file. An empty value counts as none. What is said to be per target can be given for each target of the file."
+    "file. An empty value counts as none. Options that are per target can be given for each target of the file."
 )
 _EPILOG = (
-    "PROMETHEUS_NAMESPACE is put before the names of the metrics that monitor_... begins. Exit codes: 0 all is well, 1 "
+    "PROMETHEUS_NAMESPACE is put before the names of the original's metrics. Exit codes: 0 all is well, 1 "
     "some target is down (once), 2 the options or the configuration are wrong, 3 none is down, some are unknown "
     "(once), 4 it can't run here now, which may pass."
 )
@@ -84,7 +84,7 @@ def _examples(width: int) -> Iterator[str]:
     yield "examples:"
     for purpose, command in _EXAMPLES:
         yield _wrapped(f"# {purpose}", width, _INDENT)
-        # A line that goes on has a backslash, so that it can be copied.
+        # A line that continues has a backslash, so that it can be copied.
         yield " \\\n".join(_wrapped(command, width - 2, _INDENT, _BELOW).splitlines())
 
 

@@ -1,4 +1,4 @@
-"""What a read-only target can be told, and which target a replica can be one of."""
+"""What can be set for a read-only target, and which target a replica can be one of."""
 
 from __future__ import annotations
 

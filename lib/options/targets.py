@@ -146,7 +146,7 @@ def listed_targets(listed: Value, sources: Sources, env: Mapping[str, str], faul
 
 def _sections(listed: Value) -> list[Value]:
     if not isinstance(listed.content, list):
-        listed.fault("is no list: each target begins with a dash")
+        listed.fault("is not a list: each target begins with a dash")
     elif not listed.content:
         listed.fault("has no target in it")
     else:
@@ -233,7 +233,8 @@ def _consistent(settings: Source) -> Iterator[str]:
     images, tag = _value(settings, "cold-images"), _value(settings, "tag") or DEFAULT_TAG
     if images and len(cold := f"{tag}-cold-{images}") > LONGEST_TAG:
         place = settings["tag"].place
-        yield f"{place}: is too long for cold-images: with -cold-{images} it has {len(cold)} of {LONGEST_TAG} signs"
+        length = f"{len(cold)} of {LONGEST_TAG} characters"
+        yield f"{place}: is too long for cold-images: with -cold-{images} it has {length}"
     folder = _value(settings, "docker-config")
     if folder:
         yield from _docker_config_faults(settings["docker-config"].place, folder)

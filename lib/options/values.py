@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,6 +44,12 @@ class LogLevel(StrEnum):
     FATAL = "fatal"
     PANIC = "panic"
 
+    @classmethod
+    def _missing_(cls, value: object) -> LogLevel | None:
+        # The original's logger takes any case, and a second spelling.
+        lower = str(value).lower()
+        return cls.WARN if lower == "warning" else cls.__members__.get(lower.upper())
+
 
 class LogFormat(StrEnum):
     """How an event is written."""
@@ -69,9 +76,9 @@ class Address(NamedTuple):
 
 
 def parse_name(text: str) -> str:
-    """Given a target's name, return it. Raise ValueError for one that is no fit label."""
+    """Given a target's name, return it. Raise ValueError for one that is not a fit label."""
     if len(text) > LONGEST_NAME or text != text.strip():
-        raise ValueError(f"{quoted(text)} is no name: at most {LONGEST_NAME} characters, no space around them")
+        raise ValueError(f"{quoted(text)} is not a name: at most {LONGEST_NAME} characters, no space around them")
     return parse_text(text)
 
 
@@ -93,25 +100,25 @@ def parse_path(text: str) -> Path:
 def parse_program(text: str) -> str:
     """Given a program's name or path, return it."""
     if text.startswith("-"):
-        raise ValueError(f"{quoted(text)} is no program: it begins with a dash")
+        raise ValueError(f"{quoted(text)} is not a program: it begins with a dash")
     return parse_text(text)
 
 
 def parse_username(text: str) -> str:
     """Given a name to log in with, return it."""
     if text.startswith("-") or ":" in text:
-        raise ValueError(f"{quoted(text)} is no username: no dash at its beginning, no colon in it")
+        raise ValueError(f"{quoted(text)} is not a username: no dash at its beginning, no colon in it")
     return parse_text(text)
 
 
 def parse_password(text: str) -> Secret:
     """Given a password, return it wrapped. The error never quotes it."""
-    # Bytes that are no UTF-8 reach us from argv and environment as lone surrogates.
+    # Bytes that are not UTF-8 reach us from argv and environment as lone surrogates.
     if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text):
-        raise ValueError("has a NUL or bytes that are no UTF-8, which no password can have")
+        raise ValueError("has a NUL or bytes that are not UTF-8, which no password can have")
     if _VARIABLE.fullmatch(text):
         raise ValueError(
-            "names a variable, and nothing is put in for that: set REGISTRY_MONITOR_PASSWORD, or give a `password-file`"
+            "names a variable, and variables are not expanded: set REGISTRY_MONITOR_PASSWORD, or give a `password-file`"
         )
     if text.endswith(("\n", "\r")):
         raise ValueError("ends with a line end: leave that out, or put the password into a `password-file`")
@@ -119,7 +126,7 @@ def parse_password(text: str) -> Secret:
 
 
 def parse_heartbeat_url(text: str) -> Secret:
-    """Given a URL to tell verdicts to, return it. What is wrong with it is said without a word of it."""
+    """Given a URL to report verdicts to, return it. What is wrong with it is said without a word of it."""
     try:
         url = urlsplit(text)
         port = url.port
@@ -158,7 +165,9 @@ def parse_image_id(text: str) -> str:
     if text.startswith("sha256:"):
         return parse_digest(text)
     if not re.fullmatch(r"[0-9a-f]{7,64}", text):
-        raise ValueError(f"{quoted(text)} is no image ID: 7 to 64 of the digits 0-9 a-f, or sha256: and 64 of them")
+        raise ValueError(
+            f"{quoted(text)} is not an image ID: write 7 to 64 of the digits 0-9 a-f, or sha256: and 64 of them"
+        )
     return text
 
 
@@ -166,49 +175,68 @@ def parse_address(text: str) -> Address:
     """Given an address to listen on, return it."""
     match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]*)):([0-9]{1,5})", text)
     if match is None or int(match[3]) > 65535:  # noqa: PLR2004  the highest port
-        raise ValueError(f"{quoted(text)} is no address: :8000, 127.0.0.1:8000 or [::1]:8000, the port 0 to 65535")
+        raise ValueError(
+            f"{quoted(text)} is not an address: write :8000, 127.0.0.1:8000 or [::1]:8000, with a port from 0 to 65535"
+        )
     return Address(match[1] or match[2] or "", int(match[3]))
 
 
-def parse_log_level(text: str) -> LogLevel:
-    """Given a log level, return it."""
-    # The original's logger takes any case, and this second spelling.
-    lower = text.lower()
-    return one_of(LogLevel)("warn" if lower == "warning" else lower)  # type: ignore[no-any-return]
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """Parses one of some choices.
 
+    Attributes:
+        choices: they.
+    """
 
-def one_of(choices: type[StrEnum]) -> Parse:
-    """Given the choices, return what parses one of them."""
+    choices: type[StrEnum]
 
-    def parse(text: str) -> StrEnum:
+    def __call__(self, text: str) -> StrEnum:
+        """Given the text of a choice, return it."""
         try:
-            return choices(text)
+            return self.choices(text)
         except ValueError:
-            raise ValueError(f"{quoted(text)} is none of {', '.join(choices)}") from None
-
-    return parse
+            raise ValueError(f"{quoted(text)} is not one of {', '.join(self.choices)}") from None
 
 
-def duration_within(least: float, most: float) -> Parse:
-    """Given bounds in seconds, return what parses a duration within them."""
-    return _within(parse_duration, least, most, format_duration)
+@dataclass(frozen=True, slots=True)
+class Within:
+    """Parses a quantity within bounds.
 
+    Attributes:
+        parse: parses the quantity.
+        least, most: its bounds.
+        show: from a quantity to its text.
+    """
 
-def size_within(least: int, most: int) -> Parse:
-    """Given bounds in bytes, return what parses a size within them."""
-    return _within(parse_size, least, most, format_size)
+    parse: Parse
+    least: float
+    most: float
+    show: Callable[[Any], str]
 
+    @property
+    def bounds(self) -> str:
+        """The bounds, as text."""
+        return f"{self.show(self.least)} to {self.show(self.most)}"
 
-def count_within(least: int, most: int) -> Parse:
-    """Given bounds, return what parses a whole number within them."""
-    return _within(parse_count, least, most, str)
-
-
-def _within(parse: Parse, least: float, most: float, shown: Callable[[Any], str]) -> Parse:
-    def parse_within(text: str) -> Any:
-        value = parse(text)
-        if not least <= value <= most:
-            raise ValueError(f"{quoted(text)} is out of bounds: {shown(least)} to {shown(most)}")
+    def __call__(self, text: str) -> Any:
+        """Given the text of a quantity, return it."""
+        value = self.parse(text)
+        if not self.least <= value <= self.most:
+            raise ValueError(f"{quoted(text)} is out of bounds: {self.bounds}")
         return value
 
-    return parse_within
+
+def duration_within(least: float, most: float) -> Within:
+    """Given bounds in seconds, return what parses a duration within them."""
+    return Within(parse_duration, least, most, format_duration)
+
+
+def size_within(least: int, most: int) -> Within:
+    """Given bounds in bytes, return what parses a size within them."""
+    return Within(parse_size, least, most, format_size)
+
+
+def count_within(least: int, most: int) -> Within:
+    """Given bounds, return what parses a whole number within them."""
+    return Within(parse_count, least, most, str)

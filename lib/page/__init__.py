@@ -17,7 +17,7 @@ _SAID: dict[State, tuple[str, str]] = {
     State.DOWN: ("is down", "are down"),
     State.UNKNOWN: ("can't be judged", "can't be judged"),
     State.STALE: ("has no fresh verdict", "have no fresh verdict"),
-    State.WAITING: ("is not known yet", "are not known yet"),
+    State.WAITING: ("is waiting for a first verdict", "are waiting for a first verdict"),
     State.UP: ("is up", "are up"),
 }
 

@@ -37,7 +37,7 @@ _LISTED = 12
 #: Rested images that are named as lost; the others are counted.
 _MOST_LOST = 10
 
-_LABELS: dict[State, str] = {state: str(state) for state in State} | {State.WAITING: "not known yet"}
+_LABELS: dict[State, str] = {state: str(state) for state in State}
 
 #: A colour and a shape for each state, 16 units wide.
 _COLOURS: dict[State, str] = {

@@ -49,7 +49,7 @@ class PastCycle:
     Attributes:
         cycle: the cycle.
         key: stands for it in a URL: when it began, in milliseconds since 1970.
-        gap_seconds: how long nothing is known before it; 0 where it followed the one before as it should.
+        gap_seconds: how long nothing is known before it; 0 if it followed the one before as it should.
     """
 
     cycle: Cycle
@@ -63,8 +63,8 @@ class StepTimes:
 
     Attributes:
         name: which step.
-        last: the step in the last cycle; None where that ended before it.
-        usual_seconds: the median of those that went well in the kept cycles; None where none did.
+        last: the step in the last cycle; None if that ended before it.
+        usual_seconds: the median of those that went well in the kept cycles; None if none did.
     """
 
     name: StepName
@@ -73,7 +73,7 @@ class StepTimes:
 
     @property
     def slow(self) -> float | None:
-        """How many times its usual it took; None where that is nothing to speak of."""
+        """How many times its usual it took; None if that is nothing to speak of."""
         if self.last is None or self.last.outcome is not Outcome.OK or not self.usual_seconds:
             return None
         times = self.last.seconds / self.usual_seconds
@@ -95,7 +95,7 @@ class TargetView:
         cycles: those that are shown, latest first.
         steps: each step's last time against its usual.
         availability: what is known of each window, by the window's name.
-        last_failure: its last cycle that was not up, None where there is none.
+        last_failure: its last cycle that was not up, None if there is none.
     """
 
     status: TargetStatus

@@ -150,7 +150,7 @@ def _verifying_by(files: tuple[tuple[Path, int], ...]) -> ssl.SSLContext:
     # Authorities that Go, and so docker, takes though they are not written to the letter: Python 3.13 would not.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     for file, _ in files:
-        with suppress(OSError):  # it is no certificate, or can't be read
+        with suppress(OSError):  # it is not a certificate, or can't be read
             if file.suffix == ".crt":
                 context.load_verify_locations(file)
             elif file.suffix == ".cert":

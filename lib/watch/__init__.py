@@ -56,7 +56,7 @@ class Watch:
     def replace(self, targets: Sequence[Target]) -> tuple[Watched, ...]:
         """Given the targets from now on, watch them, and return them. One thread at a time may do that.
 
-        Those that did not change go on as they are. Of the others, whoever has the repository and tag of one before
+        Those that did not change continue as they are. Of the others, whoever has the repository and tag of one before
         has its past, whatever the names of the two; and the rest have what the history kept of theirs.
         """
         bounds = Bounds(

@@ -1,6 +1,6 @@
-"""Heartbeat: tells a service such as healthchecks.io after each cycle how it went. Silence, too, says something there.
+"""Heartbeat: reports each cycle's verdict to a service such as healthchecks.io. Silence, too, says something there.
 
-By the standard library's urllib, which knows of proxies and authorities: one GET without a body is no reason for the
+By the standard library's urllib, which knows of proxies and authorities: one GET without a body is not a reason for the
 program's first HTTP library. Each heartbeat has a thread of its own, so that no cycle waits; of a target that is slower
 than its cycles, only the latest is sent. The URL is a secret: whoever has it can report that all is well.
 """
@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import ssl
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from socket import SHUT_RDWR
@@ -56,7 +57,7 @@ class Heartbeat(Listener):
         self._changed = threading.Condition()
 
     def cycle_finished(self, cycle: Cycle) -> None:
-        """Given a finished cycle, have its verdict told, unless it is unknown."""
+        """Given a finished cycle, have its verdict reported, unless it is unknown."""
         if cycle.verdict is Verdict.UNKNOWN:
             return
         with self._changed:
@@ -88,7 +89,7 @@ class Heartbeat(Listener):
                 self._note(fault)
 
     def _fault_of(self, verdict: Verdict) -> str | None:
-        """Given a verdict, tell it. Return why that failed, without a word of the URL, None if it did not."""
+        """Given a verdict, report it. Return why that failed, without a word of the URL, None if it did not."""
         try:
             self._send(url_for(self._url.reveal(), verdict))
         except HTTPError as error:
@@ -107,6 +108,14 @@ class Heartbeat(Listener):
             _log.warning("a heartbeat could not be sent", extra={"target": self._target, "detail": fault})
         elif fault is None and was_failing:
             _log.info("heartbeats can be sent again", extra={"target": self._target})
+
+
+def wait_for_heartbeats(heartbeats: Iterable[Heartbeat | None]) -> None:
+    """Given those of targets that will have no further cycle, wait until they were sent, or could not be."""
+    ends = time.monotonic() + DEADLINE_SECONDS
+    for heartbeat in heartbeats:
+        if heartbeat:
+            heartbeat.wait(max(0.0, ends - time.monotonic()))
 
 
 def url_for(url: str, verdict: Verdict) -> str:
@@ -142,7 +151,7 @@ def get(url: str, seconds: float = DEADLINE_SECONDS) -> None:
 
 
 class _Door(AbstractHTTPHandler):
-    """Opens connections, and closes them if that is asked for: urllib's own deadline begins anew with each byte."""
+    """Opens connections, and closes them if that is asked for: urllib's own deadline begins again with each byte."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -65,7 +65,7 @@ class KeepingUp(Listener):
         if before == self._OWN:
             _log.info("cycles begin when they are due again", extra={"target": target.name})
         if before == self._WAITS and not others:
-            _log.info("no cycle waits for others to end any more")
+            _log.info("no cycle has to wait for others any more")
         if cause == self._OWN:
             _log.warning(
                 "a target can't keep up: its cycles take longer than run-test-every",

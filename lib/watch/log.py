@@ -1,15 +1,15 @@
-"""Cycle log: what the log says of finished cycles. Neither a target that goes on failing floods it, nor one that is up.
+"""Cycle log: what the log says of finished cycles. Neither a target that keeps failing floods it, nor one that is up.
 
 What changes is logged: that a target is up, for the first time or again, and that it is not.
-The first failure is logged whole, and so is each that is another one; what only goes on is logged once an hour. Its end
-is logged too, and so is when a target that is refused is tried again, as often as that becomes rarer.
+The first failure is logged whole, and so is each that is another one; what only continues is logged once an hour. Its
+end is logged too, and so is when a target that is refused is tried again, as often as that becomes rarer.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -17,18 +17,20 @@ from typing import Any
 from lib.failure import Reason, Verdict
 from lib.progress import Listener
 from lib.quantity import format_duration
+from lib.quoting import some_of
 from lib.result import Cycle, StepName, rfc3339
+from lib.target import Target
 from lib.watch.record import Record
 
 _log = logging.getLogger(__name__)
 
-#: How often a failure that goes on is logged.
+#: How often a failure that continues is logged.
 _AGAIN_SECONDS = 3600.0
 
 
 @dataclass(slots=True)
 class _Failing:
-    """A failure that goes on.
+    """A failure that continues.
 
     Attributes:
         cause: what failed, and why.
@@ -82,9 +84,9 @@ class CycleLog(Listener):
         failing.interval = pace.seconds
         if is_new or now - failing.logged >= _AGAIN_SECONDS:
             failing.cause, failing.logged = cause, now
-            return logging.WARNING, "cycle failed" if is_new else "cycles go on failing", fields
+            return logging.WARNING, "cycle failed" if is_new else "cycles keep failing", fields
         if is_rarer:
-            return logging.INFO, "the registry goes on refusing: it is tried less often", fields
+            return logging.INFO, "the registry keeps refusing: it is tried less often", fields
         return logging.DEBUG, "cycle failed as before", fields
 
     def _next_try(self, cycle: Cycle) -> dict[str, Any]:
@@ -113,3 +115,9 @@ def _words(cycle: Cycle) -> dict[str, Any]:
     if failed.output:
         words["output"] = "\n".join(failed.output)
     return words
+
+
+def watching(targets: Sequence[Target], url: str) -> str:
+    """Given the targets, and where the page is, return what is watched, and where that can be seen."""
+    names = [target.name for target in targets]
+    return f"watching {len(names)} {'target' if len(names) == 1 else 'targets'} ({some_of(names)}): open {url}"

@@ -26,7 +26,7 @@ class Logins:
         self._thread.start()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop looking."""
         self._stopped.set()
 
     def look(self) -> None:

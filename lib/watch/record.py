@@ -135,12 +135,12 @@ class Record:
             self._failures = deque(self._failures, bounds.failures)
 
     def retire(self) -> None:
-        """Take no further cycle: the target is gone, or another with the same repository and tag goes on from here."""
+        """Take no further cycle: the target is gone, or another of the same repository and tag continues from here."""
         with self._lock:
             self._is_retired = True
 
     def go_on_as(self, target: Target) -> Record:
-        """Given a target with the same repository and tag, retire, and return the record that goes on as that one's."""
+        """Given a target of the same repository and tag, retire, and return the record that continues as that one's."""
         with self._lock:
             self._is_retired = True
             kept = Kept(

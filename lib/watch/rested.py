@@ -146,7 +146,7 @@ class Rested:
             self._doubtful = None if is_general else image.number
             if is_general or is_doubtful:
                 _log.debug(
-                    "a rested image can't be had, and maybe no other can: it is tried again after the next cycle",
+                    "a rested image can't be pulled, and maybe no other can: it is tried again after the next cycle",
                     extra={**self._named(image), "reason": failure.reason, "detail": failure.detail},
                 )
                 return None

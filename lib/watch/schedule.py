@@ -22,7 +22,7 @@ from lib.watch.worker import Worker, WorkerState
 
 _log = logging.getLogger(__name__)
 
-#: How long the timer sleeps where nobody is to be woken: it is woken itself when that changes.
+#: How long the timer sleeps if nobody is to be woken: it is woken itself when that changes.
 _IDLE_SECONDS = 3600.0
 
 #: Before every time at which a cycle can be due.
@@ -93,7 +93,7 @@ class Schedule:
     def replace(self, targets: Sequence[Watched]) -> None:
         """Given the targets from now on, begin and end workers.
 
-        Those of the same objects go on. The others end after the turn that they are in. The first turns of new ones
+        Those of the same objects continue. The others end after the turn that they are in. The first turns of new ones
         are spread over their intervals, the first of them at once. After `stop()`, nothing is started.
         """
         with self._lock:
@@ -245,7 +245,7 @@ class Schedule:
             cycle = watched.take_turn(lag)
         except Stopped:
             raise
-        except Exception as error:  # noqa: BLE001  whatever is wrong with the monitor, it must go on and say so
+        except Exception as error:  # noqa: BLE001  whatever is wrong with the monitor, it must continue and say so
             name = watched.target.name
             worker.fault = f"worker of {name}: its last cycle broke off: {type(error).__name__}: {error}"
             _log.error(

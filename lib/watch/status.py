@@ -16,7 +16,7 @@ from lib.watch.record import WINDOWS, Availability, Standing, Window
 from lib.watch.watched import Watched, is_stale
 
 #: What is said in place of an age that nobody knows.
-NO_AGE = "the last cycle ended at a time that has yet to come by this host's clock"
+NO_AGE = "the last cycle ended in the future by this host's clock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class TargetStatus:
 
     @property
     def replication_lag(self) -> float | None:
-        """How many seconds ago what it showed last was replaced at its source; None if it is no replica, or unknown."""
+        """How many seconds ago what it showed last was replaced at its source; None if unknown, or no replica."""
         return self.standing.cycle.replication_lag if self.standing and self.target.replica_of else None
 
     @property

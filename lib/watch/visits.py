@@ -33,7 +33,7 @@ _LONGEST_SECONDS = 60.0
 #: Visits at the same time, of all targets: if nothing gets through, a thousand of them would hang together.
 _permits = threading.BoundedSemaphore(8)
 
-#: Deletions in one visit: it catches up after an outage, and is no storm.
+#: Deletions in one visit: it catches up after an outage, and is not a storm.
 _MOST_DELETIONS = 10
 
 _NOT_FOUND = 404
@@ -173,14 +173,14 @@ class Visits:
             self._failed(errand, cycle, str(error), **({"advice": advice} if advice else {}))
         except ERRORS as error:
             self._failed(errand, cycle, f"{type(error).__name__}: {error}")
-        except Exception as error:  # noqa: BLE001  a fault of ours is no reason to stop asking, and must be seen
+        except Exception as error:  # noqa: BLE001  a fault of ours is not a reason to stop asking, and must be seen
             errand.level = logging.ERROR
             self._failed(errand, cycle, f"this is a fault in the monitor itself: {type(error).__name__}: {error}")
         else:
             self._set_next(errand, cycle, pause)
             if errand.problem is not None:
                 errand.problem = None
-                _log.info(f"registry API: no more trouble: {errand.what}", extra={"target": self.target.name})
+                _log.info(f"registry API: resolved: {errand.what}", extra={"target": self.target.name})
 
     def _failed(self, errand: _Errand, cycle: Cycle, problem: str, **fields: str) -> None:
         self._set_next(errand, cycle, VISIT_SECONDS)

@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from lib.cycle import CycleRunner
-from lib.cycle.steps import Observer
 from lib.cycle.strangers import Strangers
 from lib.failure import Verdict
 from lib.history import History
 from lib.history.pushes import Pushes
 from lib.metrics.target import Series
-from lib.progress import Listener, Progress
+from lib.progress import Listener, Observer, Progress
 from lib.result import Cycle, Step, StepName
 from lib.secret import PasswordFile
 from lib.stamp import Stamp, stamp_of
@@ -150,7 +149,7 @@ class Watched:
     def first_pause(self) -> float:
         """How many seconds its first turn has to wait.
 
-        A restart is no reason to ask a registry again that refuses. But it is often made by somebody who has mended
+        A restart is not a reason to ask a registry again that refuses. But it is often made by somebody who has mended
         something, and waits for no more than the usual interval.
         """
         standing = self.record.standing()
@@ -161,7 +160,7 @@ class Watched:
     def has_new_login(self) -> bool:
         """Return whether what it logs in with is another than at its last turn.
 
-        Only once it is the same as when that was asked last: a file that is just being written is no password yet.
+        Only once it is the same as when that was asked last: a file that is just being written is not a password yet.
         """
         seen, self._login_seen = self._login_seen, _login_of(self.target)
         return self._login_used != self._login_seen == seen
@@ -194,7 +193,7 @@ class Watched:
         if self._runner is not None:
             self._runner.close()
 
-    # The one way in: what its cycle reports. Whatever fails here, all are told, and the cycle goes on: the first fault
+    # The one way in: what its cycle reports. Whatever fails here, all get it, and the cycle continues: the first fault
     # is raised when it is recorded.
 
     def step_started(self, step: StepName) -> None:

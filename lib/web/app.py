@@ -2,135 +2,32 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import logging
 import socket
+import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
-from threading import Lock
 from typing import Any
 from urllib.parse import parse_qs
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from prometheus_client import make_wsgi_app
-from prometheus_client.exposition import gzip_accepted
 
 from lib.ending import CantRun, NotNow
-from lib.health import Health
-from lib.metrics import Metrics
-from lib.page import PageData, PageQuery, render
-from lib.page.template import content_security_policy
-from lib.watch import Watch
-from lib.watch.status import all_ok, status_of
 from lib.web.access import Access
 from lib.web.connections import Connection, Connections
-from lib.web.login import Admission, Login
+from lib.web.kept import Kept
+from lib.web.login import GUESS_SECONDS, Admission, Login
+from lib.web.pages import Answer, Pages, Query, text
 from lib.web.server import CONNECTION, SERVER, Server, common_headers
 from lib.web.start import start_server
 
 _log = logging.getLogger(__name__)
 
-#: What the browser of a page lets it do, and tells others of it.
-_PAGE_HEADERS = (
-    ("Content-Type", "text/html; charset=utf-8"),
-    ("Content-Security-Policy", content_security_policy()),
-    ("Referrer-Policy", "no-referrer"),
-)
-
-Headers = list[tuple[str, str]]
-
 
 class ListenError(NotNow):
     """The address can't be listened on. Its text is a sentence for the operator."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An HTTP answer.
-
-    Attributes:
-        status: its status.
-        headers: those that are its own; what all answers have is added.
-        body: its body.
-    """
-
-    status: HTTPStatus
-    headers: Headers
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """What is asked for.
-
-    Attributes:
-        parameters: those of the URL.
-        accept, accept_encoding: the headers of these names.
-    """
-
-    parameters: dict[str, list[str]]
-    accept: str
-    accept_encoding: str
-
-    @property
-    def wants_json(self) -> bool:
-        """Whether the answer is to be JSON. `format` in the URL outweighs the header."""
-        if "format" in self.parameters:
-            return self.parameters["format"][-1] == "json"
-        return any(part.partition(";")[0].strip() == "application/json" for part in self.accept.split(","))
-
-
-@dataclass(frozen=True, slots=True)
-class Pages:
-    """What there is to read.
-
-    Attributes:
-        watch: the targets.
-        health: whether we can judge.
-        metrics: the metrics.
-    """
-
-    watch: Watch
-    health: Health
-    metrics: Metrics
-
-    def show_page(self, query: Query) -> Answer:
-        """Show all of it to people: 404 if one target is asked for that there is not."""
-        data = PageData(self.watch.targets, self.health.faults)
-        page = render(data, PageQuery.of(query.parameters), datetime.now(UTC))
-        headers, body = [*_PAGE_HEADERS], page.html.encode(errors="replace")
-        if gzip_accepted(query.accept_encoding):
-            headers.append(("Content-Encoding", "gzip"))
-            body = gzip.compress(body, compresslevel=1, mtime=0)
-        return Answer(HTTPStatus.OK if page.found else HTTPStatus.NOT_FOUND, headers, body)
-
-    def show_status(self, query: Query) -> Answer:
-        """Say whether the registries work: 200 if all of those that are asked for do, else 503."""
-        targets = self.watch.targets
-        if (wanted := query.parameters.get("target")) is not None:
-            if unknown := set(wanted) - {watched.target.name for watched in targets}:
-                return _text(HTTPStatus.NOT_FOUND, f"no target is named {', '.join(sorted(unknown))}\n")
-            targets = tuple(watched for watched in targets if watched.target.name in wanted)
-        statuses = status_of(targets)
-        ok, now = all_ok(statuses), datetime.now(UTC)
-        if query.wants_json:
-            return _json(ok, {"ok": ok, "targets": [status.to_dict(now) for status in statuses]})
-        return _lines(ok, [status.to_line(now) for status in statuses])
-
-    def show_health(self, query: Query) -> Answer:
-        """Say whether the monitor can judge: 200 if so, else 503."""
-        faults = self.health.faults
-        ok = not faults
-        return _json(ok, {"ok": ok, "faults": list(faults)}) if query.wants_json else _lines(ok, faults)
-
-    def show_metrics(self, query: Query) -> Answer:
-        """Give all metrics in the format that is asked for."""
-        headers, body = self.metrics.exposition.answer(query.accept, query.accept_encoding)
-        return Answer(HTTPStatus.OK, headers, body)
 
 
 def start_web(listen: tuple[str, int], pages: Pages, web_config: Path | None = None) -> Server:
@@ -160,28 +57,32 @@ def _router(pages: Pages, library: WSGIApplication, connections: Connections) ->
         "/status": pages.show_status,
         "/health": pages.show_health,
         "/metrics": pages.show_metrics,
+        "/-/healthy": pages.show_healthy,
+        "/-/ready": pages.show_ready,
     }
     login = Login()
-    # All metrics of many targets take much time and memory: never are two such answers in the making.
-    exposing = Lock()
+    # All metrics of many targets take much time and memory: never are two such answers in the making, and whoever waits
+    # for his turn shares the next one with all who wait for the same.
+    exposed = Kept[Answer]()
 
     def answer(environ: WSGIEnvironment) -> Answer:
-        page = routes.get(environ["PATH_INFO"])
+        path = environ["PATH_INFO"]
+        page = routes.get(path) or routes.get(path.removesuffix("/"))
         if page is None:
-            return _text(HTTPStatus.NOT_FOUND, "not found\n")
+            return text(HTTPStatus.NOT_FOUND, "not found\n")
         if environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
-            return _text(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD\n", ("Allow", "GET, HEAD"))
+            return text(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD\n", ("Allow", "GET, HEAD"))
         try:
             parameters = parse_qs(environ["QUERY_STRING"], keep_blank_values=True, max_num_fields=100)
         except ValueError:
-            return _text(HTTPStatus.BAD_REQUEST, "too many parameters\n")
+            return text(HTTPStatus.BAD_REQUEST, "too many parameters\n")
         # A folded header holds a line end, and the format that it names comes back in a header of ours.
         environ["HTTP_ACCEPT"] = " ".join(environ.get("HTTP_ACCEPT", "").split())
         query = Query(parameters, environ["HTTP_ACCEPT"], environ.get("HTTP_ACCEPT_ENCODING", ""))
         if page != pages.show_metrics:
             return page(query)
-        with exposing:
-            return _answer_of(library, environ) if "name[]" in parameters else page(query)
+        asked = (environ["QUERY_STRING"], query.accept, query.accept_encoding)
+        return exposed.get(asked, lambda: _answer_of(library, environ) if "name[]" in parameters else page(query))
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         connection: Connection = environ[CONNECTION]
@@ -189,11 +90,16 @@ def _router(pages: Pages, library: WSGIApplication, connections: Connections) ->
             answered = _refusal(login, connection, environ) or answer(environ)
         except Exception as error:  # noqa: BLE001  the monitor goes on, and tells no stranger why
             _log.error("a request could not be answered", extra={"error": type(error).__name__, "detail": str(error)})
-            answered = _text(HTTPStatus.INTERNAL_SERVER_ERROR, "this is a fault in the monitor itself\n")
-        connections.count_bytes(connection, len(answered.body))
-        headers = [*answered.headers, *common_headers(connection.rules, len(answered.body)), ("Server", SERVER)]
-        start_response(f"{answered.status.value} {answered.status.phrase}", headers)
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else [answered.body]
+            answered = text(HTTPStatus.INTERNAL_SERVER_ERROR, "this is a fault in the monitor itself\n")
+        status, body = answered.status, answered.body
+        if answered.is_known_by(environ.get("HTTP_IF_NONE_MATCH", "")):
+            status = HTTPStatus.NOT_MODIFIED
+        if environ["REQUEST_METHOD"] == "HEAD" or status is HTTPStatus.NOT_MODIFIED:
+            body = b""
+        connections.send(connection, body)
+        common = common_headers(connection.rules, len(answered.body), answered.caching)
+        start_response(f"{status.value} {status.phrase}", [*answered.headers, *common, ("Server", SERVER)])
+        return [body]
 
     return app
 
@@ -202,14 +108,21 @@ def _refusal(login: Login, connection: Connection, environ: WSGIEnvironment) -> 
     users = connection.rules.config.users
     if not users:
         return None
-    match login.admit(users, environ.get("HTTP_AUTHORIZATION", "")):
+    begun = time.thread_time()
+    admission = login.admit(users, environ.get("HTTP_AUTHORIZATION", ""), environ["REMOTE_ADDR"])
+    # Checks have a limit of their own: guesses make nobody wait to be accepted.
+    connection.cpu_begun += time.thread_time() - begun
+    match admission:
         case Admission.GRANTED:
             return None
         case Admission.REFUSED:
             challenge = ("WWW-Authenticate", f'Basic realm="{SERVER}", charset="UTF-8"')
-            return _text(HTTPStatus.UNAUTHORIZED, "name and password are needed\n", challenge)
+            return text(HTTPStatus.UNAUTHORIZED, "name and password are needed\n", challenge)
+        case Admission.EXHAUSTED:
+            later = ("Retry-After", f"{GUESS_SECONDS:.0f}")
+            return text(HTTPStatus.TOO_MANY_REQUESTS, "too many wrong logins from this address\n", later)
         case Admission.BUSY:
-            return _text(HTTPStatus.SERVICE_UNAVAILABLE, "too many logins at once\n", ("Retry-After", "5"))
+            return text(HTTPStatus.SERVICE_UNAVAILABLE, "too many logins at once\n", ("Retry-After", "5"))
 
 
 def _answer_of(app: WSGIApplication, environ: WSGIEnvironment) -> Answer:
@@ -228,19 +141,3 @@ def _all_interfaces() -> str:
     except OSError:
         both = False
     return "::" if both else "0.0.0.0"  # noqa: S104  that is what was asked for
-
-
-def _text(status: HTTPStatus, text: str, *headers: tuple[str, str]) -> Answer:
-    return Answer(status, [("Content-Type", "text/plain; charset=utf-8"), *headers], text.encode())
-
-
-def _lines(ok: bool, lines: Iterable[str]) -> Answer:  # noqa: FBT001  it is the first line
-    return _text(_status(ok), "".join(f"{line}\n" for line in ("true" if ok else "false", *lines)))
-
-
-def _json(ok: bool, shape: dict[str, Any]) -> Answer:  # noqa: FBT001  as above
-    return Answer(_status(ok), [("Content-Type", "application/json")], json.dumps(shape, indent=2).encode() + b"\n")
-
-
-def _status(ok: bool) -> HTTPStatus:  # noqa: FBT001  as above
-    return HTTPStatus.OK if ok else HTTPStatus.SERVICE_UNAVAILABLE

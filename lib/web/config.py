@@ -170,9 +170,9 @@ def _headers(section: Value) -> dict[str, str]:
             continue
         text = _text(value) or ""
         if not text.isascii():
-            value.fault("has signs that are not ASCII")
+            value.fault("has characters that are not ASCII")
         elif _HEADERS[name] and text not in _HEADERS[name]:
-            value.fault(f"is none of {', '.join(_HEADERS[name])}")
+            value.fault(f"is not one of {', '.join(_HEADERS[name])}")
         headers[name] = text
     return headers
 
@@ -189,11 +189,11 @@ def _users(section: Value) -> dict[str, bytes]:
             continue
         found = _HASH.fullmatch(text)
         if ":" in name:
-            key.fault("is no user's name: it has a colon")
+            key.fault("is not a user name: it has a colon")
         elif name in users:
             key.fault("names a user twice")
         elif found is None:
-            value.fault("is no bcrypt hash, as `htpasswd -nBC 10 USER` prints it")
+            value.fault("is not a bcrypt hash, as `htpasswd -nBC 10 USER` prints it")
         elif int(found[1]) not in _COSTS:
             value.fault(f"has a cost out of bounds: {_COSTS[0]} to {_COSTS[-1]}")
         else:
@@ -206,7 +206,7 @@ def _text(value: Value) -> str | None:
     text = value.text()
     if text is None or text.isprintable():
         return text
-    value.fault("is no single line of text")
+    value.fault("is not a single line of text")
     return None
 
 

@@ -1,19 +1,22 @@
 """Connections: how many there may be at a time, and how long each may last.
 
 One client too many takes the place of the one that has kept us waiting longest, so that there is an answer for whoever
-asks, however many don't.
+asks, however many don't. Whoever has asked and waits for us keeps his place: then the next one waits to be accepted.
 """
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import chain
 from threading import Condition
 
 from lib.web.access import Rules
+from lib.web.allowance import Allowance
 
 #: How long a client may take for its handshake and its request, and then to take its answer.
 REQUEST_SECONDS = 10.0
@@ -23,8 +26,13 @@ ANSWER_SECONDS = 30.0
 MOST_CONNECTIONS = 256
 GRACE_SECONDS = 0.05
 
-#: How long the next one waits while as many were dropped and are not gone yet.
+#: How long the next one waits while as many were dropped and are not gone yet, or while all wait for us.
 _DROPPED_SECONDS = 1.0
+
+#: How long, all in all, those who come wait for others to end by themselves, and how much of that comes back a second:
+#: enough for a crowd that asks and takes its answers. Those who only hold connections use it up, and then go at once.
+PATIENCE_SECONDS = 2.0
+_PATIENCE_A_SECOND = 0.1
 
 #: Answers that are not yet taken, in memory at the same time. One of 1,000 targets' metrics is 27 MB.
 MOST_ANSWER_BYTES = 128 * 1024 * 1024
@@ -41,8 +49,10 @@ class Connection:
         socket: its socket, plain until its handshake.
         rules: what holds for it, once it is known.
         begun, deadline: when it was accepted, and when it is given up, as the clock tells.
-        answer_bytes: what its answer takes in memory.
+        answer: what it is being sent; None before that is known. Many may share one.
+        cpu_begun: from where on the processor time of its thread counts as the answers'.
         is_dropped: whether it was given up.
+        is_over: whether all that it gets was sent.
     """
 
     def __init__(self, accepted: socket.socket, now: float) -> None:
@@ -51,8 +61,25 @@ class Connection:
         self.rules = Rules()
         self.begun = now
         self.deadline = now + REQUEST_SECONDS
-        self.answer_bytes = 0
+        self.answer: bytes | None = None
+        self.cpu_begun = 0.0
         self.is_dropped = False
+        self.is_over = False
+
+    def is_silent(self) -> bool:
+        """Return whether it has sent nothing that we have yet to read."""
+        return not self._is_ready(select.POLLIN)
+
+    def takes_nothing(self) -> bool:
+        """Return whether it has its answer before it, and takes no more of it; or has it whole, and stays."""
+        return self.answer is not None and (self.is_over or not self._is_ready(select.POLLOUT))
+
+    def _is_ready(self, event: int) -> bool:
+        if self.socket.fileno() < 0:  # its handshake failed as it began
+            return False
+        looking = select.poll()
+        looking.register(self.socket, event)
+        return any(events & event for _, events in looking.poll(0))
 
     def drop(self) -> None:
         """Give it up: whoever waits for it, waits no more."""
@@ -63,6 +90,7 @@ class Connection:
 
     def say_goodbye(self) -> None:
         """Say that nothing more will come, and let the client read what did: a mere close could take it away."""
+        self.is_over = True
         with suppress(OSError, ValueError):
             if isinstance(self.socket, ssl.SSLSocket):
                 self.socket.settimeout(0)
@@ -89,6 +117,7 @@ class Connections:
         self._waiting: dict[Connection, None] = {}
         self._answered: dict[Connection, None] = {}
         self._dropped: set[Connection] = set()
+        self._patience = Allowance(PATIENCE_SECONDS, _PATIENCE_A_SECOND, clock)
         self._changed = Condition()
 
     def __len__(self) -> int:
@@ -101,10 +130,12 @@ class Connections:
         with self._changed:
             # A thread that is busy, with a login for one, does not notice at once: such threads are bounded, too.
             self._changed.wait_for(lambda: len(self._dropped) < MOST_CONNECTIONS, _DROPPED_SECONDS)
-            if not self._has_room() and (oldest := self._oldest()):
+            if not self._has_room():
                 # Who has only just come may be about to ask.
-                patience = oldest.begun + GRACE_SECONDS - self._clock()
-                if not self._changed.wait_for(self._has_room, max(0.0, patience)):
+                oldest, begun = self._oldest(), self._clock()
+                grace = oldest.begun + GRACE_SECONDS - begun if oldest else _DROPPED_SECONDS
+                if not self._changed.wait_for(self._has_room, max(0.0, grace, self._patience.left())):
+                    self._patience.take(self._clock() - begun)
                     self._drop_oldest()
             connection = Connection(accepted, self._clock())
             self._waiting[connection] = None
@@ -128,17 +159,16 @@ class Connections:
                 connection.deadline = self._clock() + ANSWER_SECONDS
         connection.socket.settimeout(ANSWER_SECONDS)
 
-    def count_bytes(self, connection: Connection, size: int) -> None:
-        """Given a connection, and the bytes of its answer, drop the oldest others while all are too much."""
+    def send(self, connection: Connection, answer: bytes) -> None:
+        """Given a connection, and its answer, drop the oldest others while all answers are too much."""
         with self._changed:
-            connection.answer_bytes = size
-            total = sum(one.answer_bytes for one in self._answered)
+            connection.answer = answer
             for other in list(self._answered):
-                if total <= MOST_ANSWER_BYTES:
+                held = {id(one.answer): len(one.answer) for one in self._answered if one.answer}
+                if sum(held.values()) <= MOST_ANSWER_BYTES:
                     return
-                if other.answer_bytes and other is not connection:
+                if other.answer and other.answer is not answer:
                     self._drop(other)
-                    total -= other.answer_bytes
 
     def drop_oldest(self) -> None:
         """Drop the connection that has kept us waiting longest, if there is one."""
@@ -165,8 +195,10 @@ class Connections:
         return len(self._waiting) + len(self._answered) < MOST_CONNECTIONS
 
     def _oldest(self) -> Connection | None:
-        # Of those who have asked, only if there is nobody who hasn't.
-        return next(iter(self._waiting), None) or next(iter(self._answered), None)
+        """Return who has kept us waiting longest; of those who have asked, only if there is nobody who hasn't."""
+        silent = (connection for connection in self._waiting if connection.is_silent())
+        slow = (connection for connection in self._answered if connection.takes_nothing())
+        return next(chain(silent, slow), None)
 
     def _drop_oldest(self) -> None:
         if oldest := self._oldest():

@@ -21,6 +21,7 @@ from wsgiref.types import WSGIApplication
 from prometheus_client.exposition import ThreadingWSGIServer
 
 from lib.web.access import Access, Rules
+from lib.web.allowance import Allowance
 from lib.web.connections import Connection, Connections
 
 _log = logging.getLogger(__name__)
@@ -35,6 +36,14 @@ _EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104  it only knows them
 
 _NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _NO_ROOM_SECONDS = 0.1
+
+#: How much of a core all connections may take on the average, and how many seconds of one at once after a quiet time,
+#: so that no crowd takes it from the cycles.
+_SHARE, _BURST_SECONDS = 0.2, 1.0
+
+#: How often it looks up while the next one waits to be accepted.
+_LOOK_UP_SECONDS = 0.2
+
 _ABSOLUTE = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 
 
@@ -57,6 +66,9 @@ class Server(ThreadingWSGIServer):
     def __init__(self, *arguments: Any) -> None:
         """Given what socketserver needs, listen. Clients that connect wait until it is opened. Raise OSError."""
         self._is_open = Event()
+        self._is_closing = Event()
+        self._accepting = 0.0  # what the accepting thread had used of a core before its last connection
+        self._processor = Allowance(_BURST_SECONDS, _SHARE, time.monotonic)
         super().__init__(*arguments)
 
     def open(self, app: WSGIApplication, access: Access, connections: Connections) -> None:
@@ -81,6 +93,7 @@ class Server(ThreadingWSGIServer):
 
     def close(self) -> None:
         """Listen no more."""
+        self._is_closing.set()
         self.shutdown()
         self.server_close()
 
@@ -90,7 +103,13 @@ class Server(ThreadingWSGIServer):
         super().serve_forever(poll_interval)
 
     def get_request(self) -> tuple[Any, Any]:
-        """Return the next connection and its address. Raise OSError."""
+        """Return the next connection and its address, once it is sure that the answers took no more than their share.
+
+        Raise OSError.
+        """
+        while (pause := self._processor.pause()) and not self._is_closing.wait(min(pause, _LOOK_UP_SECONDS)):
+            self.connections.drop_overdue()
+        self._accepting = time.thread_time()
         try:
             accepted, address = self.socket.accept()
         except OSError as error:
@@ -105,9 +124,15 @@ class Server(ThreadingWSGIServer):
         """Drop clients that are late: called several times a second."""
         self.connections.drop_overdue()
 
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Given a connection and its address, begin to answer it in a thread of its own."""
+        super().process_request(request, client_address)
+        self._processor.take(time.thread_time() - self._accepting)
+
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Given a connection and its address, answer it."""
         connection: Connection = request
+        connection.cpu_begun = time.thread_time()
         try:
             connection.rules = self.access.rules()
             self._answer(connection, client_address)
@@ -116,6 +141,7 @@ class Server(ThreadingWSGIServer):
         finally:
             connection.say_goodbye()
             self.connections.remove(connection)
+            self._processor.take(time.thread_time() - connection.cpu_begun)
 
     def _answer(self, connection: Connection, address: Any) -> None:
         rules = connection.rules
@@ -186,7 +212,9 @@ class RequestHandler(WSGIRequestHandler):
         return io.StringIO()
 
 
-def common_headers(rules: Rules, size: int) -> list[tuple[str, str]]:
-    """Given what holds, and the bytes of an answer's body, return the headers that all answers have."""
-    headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"} | dict(rules.config.headers)
+def common_headers(rules: Rules, size: int, caching: str = "no-store") -> list[tuple[str, str]]:
+    """Given what holds, the bytes of an answer's body, and how it may be kept, return the headers that all answers
+    have.
+    """
+    headers = {"Cache-Control": caching, "X-Content-Type-Options": "nosniff"} | dict(rules.config.headers)
     return [("Content-Length", str(size)), *headers.items()]

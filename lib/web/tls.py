@@ -102,7 +102,7 @@ def tls_context(tls: Tls) -> ssl.SSLContext:
         # Without a passphrase of ours, OpenSSL would ask the terminal for that of an encrypted key.
         context.load_cert_chain(tls.certificate, tls.key, password=lambda: _NO_PASSPHRASE)
     except (OSError, ValueError) as error:
-        raise TlsError(f"{tls.certificate} and {tls.key} are no certificate and its key: {_reason(error)}") from None
+        raise TlsError(f"{tls.certificate} and {tls.key} are not a certificate and its key: {_reason(error)}") from None
     if tls.authority is not None:
         try:
             context.load_verify_locations(tls.authority)

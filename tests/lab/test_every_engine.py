@@ -44,7 +44,7 @@ def test_what_a_registry_loses_is_seen_and_so_is_its_return(debians, folder, reg
             with storage.without(storage.repository):
                 for tag in (SINGLE, LAYERED):
                     reason, detail = await_loss(monitor, tag)
-                    assert (reason, "by its digest it can't be had" in detail) == ("not_found", True), detail
+                    assert (reason, "it can't be pulled by its digest" in detail) == ("not_found", True), detail
             await_whole(monitor, 2)
             assert monitor.stop() == 0
         assert pushes(registry, repository) == {SINGLE: 1, LAYERED: 1}

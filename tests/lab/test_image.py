@@ -43,6 +43,7 @@ _EMPTY_ARCHIVE = bytes(1024)
 
 #: What slim images leave out, now and when packages are installed. They also tell dpkg not to wait for the disk.
 _LEFT_OUT = ("doc", "info", "lintian", "locale", "man")
+_ORIGIN = {"SOURCE": "https://git.example/registry-monitor", "REVISION": "0123abc"}
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy")
 
 
@@ -71,7 +72,8 @@ def _image(engine, session_lab):
     remove(root)  # what debootstrap mounted in it, too, should it have forgotten that
     engine.docker("import", "-", _BASE, stdin=archive)
     proxies = [f"--build-arg={name}={value}" for name, value in os.environ.items() if name.lower() in _PROXIES]
-    engine.docker("build", "--network=host", *proxies, f"--tag={_IMAGE}", str(_ROOT), seconds=_BUILD_SECONDS)
+    origin = [f"--build-arg={name}={value}" for name, value in _ORIGIN.items()]
+    engine.docker("build", "--network=host", *proxies, *origin, f"--tag={_IMAGE}", str(_ROOT), seconds=_BUILD_SECONDS)
 
 
 @pytest.fixture
@@ -152,10 +154,19 @@ def _check(engine, name):
     return checked.returncode, checked.stdout
 
 
-def test_it_says_its_version_in_words_and_as_a_label(docker, run):
+def test_it_says_its_version_in_words_and_as_a_label_and_where_it_comes_from(docker, run):
     assert run([], ["-version"]).stdout == f"registry-monitor {__version__}\n"
-    label = '{{index .Config.Labels "org.opencontainers.image.version"}}'
-    assert docker("inspect", f"--format={label}", _IMAGE).stdout.strip() == __version__
+    labels = json.loads(docker("inspect", "--format={{json .Config.Labels}}", _IMAGE).stdout)
+    found = {name.rpartition(".")[2]: value for name, value in labels.items() if name.startswith("org.opencontainers.")}
+    assert (
+        found.items()
+        >= {
+            "version": __version__,
+            "source": _ORIGIN["SOURCE"],
+            "documentation": f"{_ORIGIN['SOURCE']}#readme",
+            "revision": _ORIGIN["REVISION"],
+        }.items()
+    )
 
 
 def test_it_holds_a_client_but_no_daemon_no_pip_and_no_leavings_of_apt(run):

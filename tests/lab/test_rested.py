@@ -20,7 +20,7 @@ from lab.target import PASSWORD, USER, login, path_of
 from lib.cycle.payload import INSTANCE_LABEL
 
 SINGLE, LAYERED = "latest-cold-1", "latest-cold-2"
-GONE = "by its digest it can't be had either (not_found)"
+GONE = "it can't be pulled by its digest either (not_found)"
 
 
 def left(engine):

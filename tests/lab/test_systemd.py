@@ -11,6 +11,7 @@ import re
 import shutil
 import socket
 import stat
+import subprocess
 import time
 import urllib.request
 from contextlib import suppress
@@ -38,6 +39,9 @@ _ETC = Path("/etc/registry-monitor")
 _OPT = Path("/opt/registry-monitor")
 _QUAY = _ETC / "passwords/quay"
 _COMMAND = Path("/usr/local/bin/registry-monitor")
+_STATE = Path("/var/lib/registry-monitor")
+#: The commit that was the first release.
+_FIRST_RELEASE = "6ee2a27010f44424020f01345c65d780f6977220"
 
 #: Only for these tests, that they need not wait long.
 _IMPATIENT = "[Service]\nWatchdogSec=10\nRestartSec=500ms\n"
@@ -415,8 +419,55 @@ def test_an_upgrade_that_does_not_start_is_taken_back_and_one_that_does_is_used(
 
 def test_a_stuck_worker_is_not_hidden_by_all_else_that_works(stuck):
     await_true(lambda: stuck.show("Result") == "watchdog", _STUCK_SECONDS, "the watchdog to bite")
-    assert "the watchdog is fed no more" in stuck.journal("--priority=err")
+    assert "stopped feeding the watchdog" in stuck.journal("--priority=err")
     assert re.search(r"worker of stuck: stuck, no sign of it for \d+ s", stuck.journal())
+
+
+@pytest.mark.everything
+def test_an_upgrade_from_the_first_release_goes_on_and_the_way_back_loses_nothing(machine, service, registry, port):
+    """With the password as its README said. The history is taken over; the first release sets aside what it can't read,
+    says so, and begins a new one; put back, the old one goes on.
+    """
+    service("stop")
+    state = _inside(machine, _STATE)
+    shutil.rmtree(state)
+    first = machine.root / "srv/first"
+    first.mkdir()
+    archive = subprocess.run(("git", "archive", _FIRST_RELEASE), cwd=_PROJECT, capture_output=True, check=True).stdout
+    subprocess.run(("tar", "--extract", f"--directory={first}"), input=archive, check=True)
+    _inside(machine, _QUAY).chmod(0o600)
+    _configure(machine, registry, "quay", port, "$CREDENTIALS_DIRECTORY/password_quay")
+
+    def install_first():
+        return machine.run("sh", "/srv/first/deploy/systemd/install.sh").stderr
+
+    def standing():
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/status?format=json", timeout=5) as answer:
+            return json.load(answer)["targets"][0]
+
+    assert "is installed; it does not run" in install_first()
+    service("start")
+    service.await_sentence("quay is up")
+    before = standing()
+
+    assert "is installed, and runs" in _install(machine).stderr
+    assert "the history of an older version was taken over, and goes on" in service.journal()
+    service.await_sentence("quay is up")
+    await_true(lambda: standing()["last_cycle"]["started"] > before["last_cycle"]["started"], _SOON, "a cycle")
+    assert standing()["since"] == before["since"]
+
+    assert "is installed, and runs" in install_first()
+    assert re.search(r"the history can't be used, and was set aside.*its schema has the version \d", service.journal())
+    service.await_sentence("quay is up")
+    assert standing()["since"] > before["since"]
+    (aside,) = state.glob("history-set-aside-*.sqlite3")
+
+    service("stop")
+    assert "is installed; it does not run" in _install(machine).stderr
+    aside.replace(state / "history.sqlite3")
+    service("start")
+    service.await_sentence("quay is up")
+    assert standing()["since"] == before["since"]
 
 
 # The end.

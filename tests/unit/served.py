@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lib.health import Health
-from lib.web.app import Pages, start_web
+from lib.web.app import start_web
+from lib.web.pages import Pages
 from lib.web.server import Server
 from tests.unit.examples import a_target
 from tests.unit.watching import MadeUp, metrics_of

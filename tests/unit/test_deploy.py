@@ -253,8 +253,8 @@ def test_a_pod_is_asked_for_its_health_never_for_its_registries(file):
 def test_the_password_is_a_file_in_a_pod_too(file):
     (monitor,) = pod(KUBERNETES / file)["containers"]
     mounts = {mount["name"]: mount["mountPath"] for mount in monitor["volumeMounts"]}
-    (target,) = yaml.safe_load(_config_map())["targets"]
-    assert target["password-file"].startswith(f"{mounts['passwords']}/")
+    named = [target["password-file"] for target in yaml.safe_load(_config_map())["targets"] if "username" in target]
+    assert {str(Path(name).parent) for name in named} == {mounts["passwords"]}
     assert monitor["args"] == [f"-config={mounts['config']}/config.yml"]
     assert yaml.safe_load(_config_map())["state-dir"] == mounts["history"]
 
@@ -282,8 +282,9 @@ def test_the_monitor_takes_the_configurations(where, tmp_path):
         (folder / "quay").write_text("a password\n")
     file = tmp_path / "config.yml"
     file.write_text(text.replace("/run/secrets", str(tmp_path)))
-    (target,) = parse_options([f"-config={file}"], {}).targets
-    assert target.name == "quay"
+    source, replica = parse_options([f"-config={file}"], {}).targets
+    assert (source.name, source.cold_images > 0) == ("quay", True)
+    assert (replica.replica_of, replica.read_only) == ("quay", True)
 
 
 def test_compose_gives_what_its_configuration_names():
@@ -291,7 +292,7 @@ def test_compose_gives_what_its_configuration_names():
     config = yaml.safe_load((COMPOSE.parent / "config.yml").read_text())
     mounted = {volume.split(":")[1] for volume in service["volumes"]}
     assert config["state-dir"] in mounted
-    assert {target["password-file"] for target in config["targets"]} == {
+    assert {target["password-file"] for target in config["targets"] if "username" in target} == {
         f"/run/secrets/{name}" for name in service["secrets"]
     }
     assert service["command"][0].removeprefix("-config=") in mounted

@@ -155,7 +155,7 @@ def test_a_docker_that_does_not_answer_may_do_so_later():
 
 
 def test_the_users_plugins_are_those_in_the_users_config_folder(tmp_path):
-    """As docker finds them: below DOCKER_CONFIG, else in the home; and none where there is no folder of them."""
+    """As docker finds them: below DOCKER_CONFIG, else in the home; and none where there is not a folder of them."""
     (tmp_path / ".docker" / "cli-plugins").mkdir(parents=True)
 
     assert user_plugins({"HOME": str(tmp_path)}) == tmp_path / ".docker" / "cli-plugins"
@@ -216,7 +216,7 @@ def test_a_config_that_is_none_is_told(tmp_path, content):
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "config.json").write_text(content)
 
-    with pytest.raises(ValueError, match=r"/source/config\.json is (?:not JSON|no Docker configuration)$"):
+    with pytest.raises(ValueError, match=r"/source/config\.json is not (?:JSON|a Docker configuration)$"):
         prepare_config(tmp_path, HOST, tmp_path / "source")
 
 

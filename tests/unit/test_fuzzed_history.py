@@ -22,7 +22,7 @@ from lib.history.hours import Bounds
 from lib.history.store import Store
 from lib.metrics import Metrics
 from lib.result import Push
-from lib.web.app import Pages, Query
+from lib.web.pages import Pages, Query
 from tests.unit.examples import NOON, a_failed_cycle, a_lost_image, a_target, an_up_cycle
 from tests.unit.watching import MadeUp
 

@@ -175,6 +175,24 @@ def test_an_instance_whose_folder_was_made_again_is_alive_to_others(tmp_path, ma
     assert folder.is_dir()
 
 
+def test_a_folder_that_another_user_put_in_its_place_is_not_taken(tmp_path, monkeypatch):
+    """Once a cleaner has removed it, its name is known: whoever makes it anew would read the logins in it."""
+    instance = Instance(tmp_path)
+    folder = instance.new_folder("config")
+    shutil.rmtree(instance.folder)
+    folder.mkdir(parents=True)
+    before, mode = descriptors(), stat.S_IMODE(instance.folder.stat().st_mode)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "geteuid", lambda: os.getuid() + 1)
+        with pytest.raises(PermissionError, match="belongs to another user"):
+            instance.restore(folder)
+    assert stat.S_IMODE(instance.folder.stat().st_mode) == mode
+    assert descriptors() == before
+    shutil.rmtree(instance.folder)
+    instance.restore(folder)
+    assert is_private(folder)
+
+
 @pytest.mark.parametrize("obstacle", [Path.touch, lambda path: path.symlink_to("/"), lambda path: path.parent.rmdir()])
 def test_what_cant_be_made_again_is_an_error_until_it_can(tmp_path, obstacle):
     """A file, somebody's link, or nowhere to make it in; no descriptor is left of any try."""

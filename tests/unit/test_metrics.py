@@ -529,7 +529,7 @@ def test_a_part_that_breaks_does_not_take_the_rest_with_it(metrics, world, caplo
     names = {name for name, _ in scraped(metrics)}
     assert "registry_monitor_healthy" not in names
     assert {"monitor_success", "registry_monitor_cycles_total"} <= names
-    assert {record.message for record in caplog.records} == {"some metrics can't be had"}
+    assert {record.message for record in caplog.records} == {"some metrics can't be read"}
 
 
 def test_two_hundred_targets_are_written_much_faster_than_by_the_library(metrics, world):

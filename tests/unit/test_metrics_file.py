@@ -98,7 +98,7 @@ def test_what_cannot_be_written_is_logged_once_and_tried_again(path, monkeypatch
     file.stop()
     file._thread.join()
     assert [(record.levelname, record.message) for record in caplog.records] == [
-        ("ERROR", "the metrics can't be written; the monitor goes on, and tries again"),
+        ("ERROR", "the metrics can't be written; the monitor continues, and tries again"),
         ("INFO", "the metrics can be written again"),
     ]
     assert caplog.records[0].detail == "No such file or directory"
@@ -111,6 +111,17 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(path, monkeypatch):
         assert not MetricsFile(path, lambda: b"new").write()
     assert path.read_bytes() == b"old"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_link_that_somebody_planted_beside_it_leads_nowhere(path, tmp_path):
+    """Its name can be guessed, and a folder of several exporters is written by others, too."""
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    path.parent.mkdir(exist_ok=True)
+    (path.parent / f".{path.name}.{os.getpid()}.tmp").symlink_to(victim)
+    assert MetricsFile(path, lambda: b"metrics").write()
+    assert (victim.read_bytes(), path.read_bytes()) == (b"precious", b"metrics")
+    assert not path.is_symlink()
 
 
 def test_a_folder_that_cannot_be_written_is_a_fault_of_the_configuration(tmp_path):

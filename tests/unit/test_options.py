@@ -20,7 +20,7 @@ from lib.target import Anonymous, Builder, Credentials, Target
 
 PLANTED = "hunter2-Zq9"
 NO_VARIABLE = (
-    "names a variable, and nothing is put in for that: set REGISTRY_MONITOR_PASSWORD, or give a `password-file`"
+    "names a variable, and variables are not expanded: set REGISTRY_MONITOR_PASSWORD, or give a `password-file`"
 )
 REPOSITORY = "-repository=quay.io/acme/canary"
 
@@ -146,7 +146,7 @@ def test_what_is_no_address(text):
     (fault,) = faults_of(REPOSITORY, f"-listen={text}")
 
     assert fault.startswith("-listen: ")
-    assert fault.endswith("is no address: :8000, 127.0.0.1:8000 or [::1]:8000, the port 0 to 65535")
+    assert fault.endswith("is not an address: write :8000, 127.0.0.1:8000 or [::1]:8000, with a port from 0 to 65535")
 
 
 def test_log_levels_are_taken_as_the_original_takes_them():
@@ -236,7 +236,7 @@ def test_the_namespace_of_the_metrics():
 @pytest.mark.parametrize("namespace", ["a-b", "1a", "a b", "ä"])
 def test_a_namespace_that_can_begin_no_name_is_refused(namespace):
     (fault,) = faults_of(REPOSITORY, env={"PROMETHEUS_NAMESPACE": namespace})
-    assert fault.startswith("PROMETHEUS_NAMESPACE: is no beginning of a metric's name")
+    assert fault.startswith("PROMETHEUS_NAMESPACE: can't begin a metric's name")
 
 
 # Faults.
@@ -312,7 +312,7 @@ def test_bytes_that_are_no_text_are_refused():
     lone = b"\xff".decode(errors="surrogateescape")
 
     assert faults_of(REPOSITORY, "-username=u", f"-password={PLANTED}{lone}", f"-docker={lone}") == [
-        "-password: has a NUL or bytes that are no UTF-8, which no password can have",
+        "-password: has a NUL or bytes that are not UTF-8, which no password can have",
         r"-docker: '\udcff' has a line end or another character that doesn't print",
     ]
 
@@ -360,7 +360,7 @@ def test_repository_and_host_cannot_be_given_for_all_targets(file):
 
 def test_a_fault_of_one_source_is_told_once_however_many_targets_meet_it(file):
     assert faults_of(f"-config={file(TWO)}", "-step-timeout=x", "-payload-layers=9", "-payload-size=1B") == [
-        "-step-timeout: 'x' is no duration: numbers with their units h, m, s or ms, as in 1h30m or 90s",
+        "-step-timeout: 'x' is not a duration: write a number with its unit, such as 90s or 1h30m",
         "-payload-layers: 9 layers can't be made of 1 bytes: one at least for each",
     ]
 
@@ -378,7 +378,7 @@ def test_what_strangers_try_is_refused_where_it_contradicts_itself_or_its_tag_ge
         "-anonymous: pull is the opposite of expect-private, which wants that refused: give one of the two"
     ]
     assert target_of(REPOSITORY, "-anonymous=refused", "-expect-private").expect_private
-    assert faults_of(REPOSITORY, "-anonymous=push") == ["-anonymous: 'push' is none of refused, pull"]
+    assert faults_of(REPOSITORY, "-anonymous=push") == ["-anonymous: 'push' is not one of refused, pull"]
 
 
 def test_the_same_again_gives_the_same_again(file):
@@ -581,7 +581,7 @@ def test_the_tag_of_a_rested_image_has_to_be_one():
     rested = (REPOSITORY, "-state-dir=/srv", "-cold-images=10")
     assert len(target_of(*rested, f"-tag={'t' * 120}").rested_tag(10)) == 128
     assert faults_of(*rested, f"-tag={'t' * 121}") == [
-        "-tag: is too long for cold-images: with -cold-10 it has 129 of 128 signs"
+        "-tag: is too long for cold-images: with -cold-10 it has 129 of 128 characters"
     ]
 
 
@@ -631,7 +631,7 @@ def test_a_check_names_what_a_target_lacks(three, tmp_path):
     assert lacking.endswith(
         f"targets[0] (quay): password-file: {tmp_path}/password can't be read: No such file or directory"
     )
-    assert torn.endswith(f"targets[1] (hub): docker-config: {tmp_path}/logins is no folder")
+    assert torn.endswith(f"targets[1] (hub): docker-config: {tmp_path}/logins is not a folder")
     (tmp_path / "logins").mkdir()
     (tmp_path / "logins" / "config.json").write_text('{"auths": ')
     assert faults_of(three, "-check-config")[1].endswith(f": {tmp_path}/logins/config.json is not JSON")

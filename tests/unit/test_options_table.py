@@ -19,7 +19,7 @@ from tests.unit import option_examples
 from tests.unit.option_examples import EXAMPLES, flag_for
 
 _ROOT = Path(__file__).resolve().parents[2]
-_README = (_ROOT / "README.md").read_text(encoding="utf-8")
+_PAGE = (_ROOT / "docs/reference/options.md").read_text(encoding="utf-8")
 
 #: What an option needs beside it.
 BESIDE = {
@@ -58,8 +58,8 @@ def missing(option: Option, owner: type[Target | Options], folder: Path) -> Iter
     if not any(f".{attribute}" in path.read_text() for path in _readers()) and attribute not in READ_AT_ONCE:
         yield f"lib: nothing reads `.{attribute}`, and so `{option.name}` does nothing"
     default = "" if option.default is None else f"`{option.default}`"
-    if f"\n| `{option.name}` | {default} | {option.help} |\n" not in _README:
-        yield f"README.md: has no row | `{option.name}` | {default} | {option.help} |"
+    if f"\n| `{option.name}` | {default} | {option.help} |\n" not in _PAGE:
+        yield f"docs/reference/options.md: has no row | `{option.name}` | {default} | {option.help} |"
     if f"\n  --{option.name} {option.metavar}".rstrip() not in help_text(80):
         yield f"lib/options/table.py: GROUPS, and so `-help`, lacks `{option.name}`"
     if option.name not in EXAMPLES:
@@ -114,7 +114,7 @@ def test_an_option_that_is_only_a_row_lacks_the_rest(folder):
     assert list(missing(option, Target, folder)) == [
         "lib/target.py: Target has no attribute `some_size`, which `some-size` is to fill",
         "lib: nothing reads `.some_size`, and so `some-size` does nothing",
-        "README.md: has no row | `some-size` |  | size of something |",
+        "docs/reference/options.md: has no row | `some-size` |  | size of something |",
         "lib/options/table.py: GROUPS, and so `-help`, lacks `some-size`",
         "tests/unit/option_examples.py: EXAMPLES has no value for `some-size`",
     ]

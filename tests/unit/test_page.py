@@ -121,11 +121,11 @@ def four(world):
         (1, 0, 0, 1, "1 of 2 registries is down"),
         (3, 0, 0, 0, "All 3 registries are down"),
         (0, 2, 1, 7, "2 of 10 registries can't be judged"),
-        (0, 0, 1, 4, "1 of 5 registries is not known yet"),
-        (0, 0, 5, 0, "All 5 registries are not known yet"),
+        (0, 0, 1, 4, "1 of 5 registries is waiting for a first verdict"),
+        (0, 0, 5, 0, "All 5 registries are waiting for a first verdict"),
         (0, 0, 0, 60, "All 60 registries are up"),
         (1, 0, 0, 0, "t0 is down"),
-        (0, 0, 1, 0, "t0 is not known yet"),
+        (0, 0, 1, 0, "t0 is waiting for a first verdict"),
         (0, 0, 0, 0, "No registry is watched"),
     ],
 )
@@ -171,7 +171,7 @@ def test_a_failure_is_told_in_plain_words_with_dockers_own_and_what_to_do(world)
         "quay is down",
         "Down for 62 s, since 12:00 UTC.",
         "Push failed after 50 s: the registry answered with a server error. server_error",
-        "The fault is the registry's",
+        "The registry is at fault; its users are affected.",
         "Retrying in 1 second received unexpected HTTP status: 503 Service Unavailable",
         Reason.SERVER_ERROR.advice,
     ):
@@ -187,13 +187,14 @@ def test_where_the_output_is_not_kept_the_detail_stands_for_it(world):
     assert "no such host" in world.page().text
 
 
-def test_what_we_say_of_an_answer_that_went_well_for_docker_is_shown_beside_it(world):
+def test_what_we_say_of_an_answer_that_went_well_for_docker_is_shown_and_dockers_words_are_to_be_opened(world):
     world.begin("quay")
     step = Step(StepName.PULL, Outcome.FAILED, 1.0, Failure(Reason.STALE, "it went back"), output=("Status: new",))
     world.finish(a_cycle((step,), "quay", NOON, 1.0))
-    text = world.page().text
-    assert "its users meet it, too. it went back What to do:" in text
-    assert "What docker said last Status: new" in text
+    page = world.page()
+    assert "its users are affected. it went back What to do:" in page.text
+    assert "What docker said last Status: new" in page.text
+    assert page.shown.opened() == []
 
 
 def test_each_step_is_shown_against_its_usual(world):
@@ -254,7 +255,8 @@ def test_availability_says_what_was_not_measured(world):
 
 
 @pytest.mark.parametrize(
-    ("cycle", "said"), [(an_up_cycle(), "100% never down;"), (a_failed_cycle(Reason.WARM), "none not judged, unknown")]
+    ("cycle", "said"),
+    [(an_up_cycle(), "100% never down;"), (a_failed_cycle(Reason.WARM), "no data not judged, unknown")],
 )
 def test_availability_without_an_outage_says_so(world, cycle, said):
     world.begin("quay")
@@ -283,7 +285,7 @@ def test_a_pause_of_which_nothing_is_known_shows(world):
     world.begin("quay")
     world.finish(*(an_up_cycle(started=NOON + timedelta(minutes=minutes)) for minutes in (-300, -2, 0)))
     assert [past.gap_seconds > 0 for past in world.view().cycles] == [False, True, False]
-    assert "4 h 58 min of which nothing is kept" in world.page().text
+    assert "4 h 58 min without a record" in world.page().text
 
 
 def test_what_it_does_and_how_often(world):
@@ -299,7 +301,7 @@ def test_what_it_does_and_how_often(world):
 def test_before_the_first_verdict_it_says_how_long_that_takes(world):
     world.begin("quay")
     page = world.page()
-    assert "quay is not known yet" in page.text
+    assert "quay is waiting for a first verdict" in page.text
     assert "at most 5 min" in page.text
 
 
@@ -309,7 +311,7 @@ def test_what_is_out_of_date_is_no_longer_called_up(world):
     world.clock.advance(500)
     world.finish(an_up_cycle("hub"))
     assert world.page().title.startswith("1 of 2 registries has no fresh verdict")
-    assert "No cycle has come to an end for 8 min, though one is due every 2 min." in world.page().text
+    assert "No cycle has finished for 8 min, though one is due every 2 min." in world.page().text
     assert world.page(verdict=State.STALE).text.count("has no fresh verdict") == 1
 
 

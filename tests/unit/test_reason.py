@@ -11,21 +11,9 @@ from lab.faults.rows import ROWS, WITHOUT_ROW
 from lib.failure import Reason
 
 _ROOT = Path(__file__).resolve().parents[2]
-_README = (_ROOT / "README.md").read_text(encoding="utf-8")
 _REASONS = (_ROOT / "docs/reasons.md").read_text(encoding="utf-8")
 _STRIKES = (_ROOT / "bench/strikes.py").read_text(encoding="utf-8")
 _CHARACTERS_OF_A_PARAGRAPH = 100
-
-
-def _row(reason: Reason) -> str:
-    return f"| [`{reason}`](docs/reasons.md#{reason}) | {reason.scope} | {reason.advice} |"
-
-
-def _in_readme() -> set[str]:
-    """Return the reasons whose row is whole, and all that stand there and are none."""
-    names = re.findall(r"^\| \[`(\w+)`\]\(docs/reasons.md#", _README, re.MULTILINE)
-    whole = {str(reason) for reason in Reason if _row(reason) in _README.splitlines()}
-    return whole | (set(names) - set(Reason))
 
 
 def _in_table() -> set[str]:
@@ -54,7 +42,6 @@ def _in_paragraphs() -> set[str]:
 
 #: Each place, what it has to have of a reason, and the reasons of which it has that.
 PLACES = [
-    ("README.md", "the row with its scope and advice", _in_readme()),
     ("docs/reasons.md", "the link in the table's row of its scope", _in_table()),
     ("docs/reasons.md", "the paragraph, under a heading of its verdict", _in_paragraphs()),
     (

@@ -77,20 +77,23 @@ def test_names_are_completed_and_shortened_as_docker_does(text, full, familiar):
         ("quay.io/", "'quay.io/' names a host without a repository"),
         (
             "[::1]:5000",
-            "'[::1]:5000' is no image name: '[' in it is not made of a-z 0-9, with single . or _ or __ or dashes between them",
+            "'[::1]:5000' is not an image name: '[' in it is not made of a-z 0-9, with single . or _ or __ or dashes between them",
         ),
         (
             "docker.io/acme///x",
-            "'docker.io/acme///x' is no image name: '' in it is not made of a-z 0-9, with single . or _ or __ or dashes between them",
+            "'docker.io/acme///x' is not an image name: '' in it is not made of a-z 0-9, with single . or _ or __ or dashes between them",
         ),
-        ("dock_.er/docker", "'dock_.er' is no registry host: a name, an IPv4 address or an [IPv6] address, and :PORT"),
+        (
+            "dock_.er/docker",
+            "'dock_.er' is not a registry host: write a name, an IPv4 address or an [IPv6] address, and :PORT",
+        ),
         (
             "acme-/x",
-            "'acme-/x' is no image name: 'acme-' in it is not made of a-z 0-9, with single . or _ or __ or dashes between them",
+            "'acme-/x' is not an image name: 'acme-' in it is not made of a-z 0-9, with single . or _ or __ or dashes between them",
         ),
         (
             "[fe80::1%eth0]:5000/x",
-            "'[fe80::1%eth0]:5000' is no registry host: a name, an IPv4 address or an [IPv6] address, and :PORT",
+            "'[fe80::1%eth0]:5000' is not a registry host: write a name, an IPv4 address or an [IPv6] address, and :PORT",
         ),
         ("host:99999/x", "'host:99999' has an impossible port: 1 to 65535"),
         ("host:0/x", "'host:0' has an impossible port: 1 to 65535"),
@@ -98,11 +101,11 @@ def test_names_are_completed_and_shortened_as_docker_does(text, full, familiar):
         ("quay.io/x:", "the tag is missing"),
         (
             "quay.io/x:-t",
-            "'-t' is no tag: at most 128 of the characters A-Z a-z 0-9 _ . -, the first of them neither . nor -",
+            "'-t' is not a tag: at most 128 of the characters A-Z a-z 0-9 _ . -, the first of them neither . nor -",
         ),
-        ("quay.io/x@", "'' is no digest: sha256: and 64 of the digits 0-9 a-f"),
-        ("quay.io/x@sha256:abc", "'sha256:abc' is no digest: sha256: and 64 of the digits 0-9 a-f"),
-        (f"quay.io/x@sha257:{HEX64}", f"'sha257:{HEX64}' is no digest: sha256: and 64 of the digits 0-9 a-f"),
+        ("quay.io/x@", "'' is not a digest: write sha256: and 64 of the digits 0-9 a-f"),
+        ("quay.io/x@sha256:abc", "'sha256:abc' is not a digest: write sha256: and 64 of the digits 0-9 a-f"),
+        (f"quay.io/x@sha257:{HEX64}", f"'sha257:{HEX64}' is not a digest: write sha256: and 64 of the digits 0-9 a-f"),
         (HEX64, f"'{HEX64}' is an image's ID, not its name"),
         (
             "quay.io/" + "a/" * 130 + "a",
@@ -173,7 +176,7 @@ def test_hosts():
         "quay..io",
     ):
         with pytest.raises(
-            ValueError, match=r"is no registry host|impossible port|missing|no name may have|dash|scheme"
+            ValueError, match=r"is not a registry host|impossible port|missing|no name may have|dash|scheme"
         ):
             parse_host(host)
     assert same_host("Quay.IO", "quay.io")
@@ -183,12 +186,12 @@ def test_hosts():
 def test_tags_and_digests():
     assert [parse_tag(tag) for tag in ("latest", "1.10", "_x", "T" * 128)] == ["latest", "1.10", "_x", "T" * 128]
     for tag in ("", ".x", "-x", "a/b", "a b", "x\n", "T" * 129, "é"):
-        with pytest.raises(ValueError, match=r"is no tag: at most 128|the tag is missing"):
+        with pytest.raises(ValueError, match=r"is not a tag: at most 128|the tag is missing"):
             parse_tag(tag)
     assert parse_digest(SHA256) == SHA256
     assert parse_digest("sha512:" + "0" * 128)
     for digest in ("", HEX64, SHA256.upper(), SHA256 + "\n", SHA256 + "0", "sha512:" + "0" * 64):
-        with pytest.raises(ValueError, match=r"is no digest: sha256: and 64 of the digits 0-9 a-f$"):
+        with pytest.raises(ValueError, match=r"is not a digest: write sha256: and 64 of the digits 0-9 a-f$"):
             parse_digest(digest)
 
 

@@ -130,7 +130,7 @@ def test_a_verdict_from_a_time_yet_to_come_is_of_an_unknown_age_and_stale(restar
     assert status.standing.age_seconds is None
     assert (status.ok, status.stale) == (False, True)
     assert status.to_dict(NOON)["age_seconds"] is None
-    assert "at a time that has yet to come" in status.to_line(NOON)
+    assert "in the future by this" in status.to_line(NOON)
     assert shown(world, Families.UP) == ABSENT
     world.finish(an_up_cycle())
     (status,) = status_of(world.watch.targets)
@@ -389,7 +389,7 @@ def test_without_a_usable_folder_it_goes_on_in_memory_and_recovers(restart, fold
     folder.unlink()
     eventually(lambda: "the history can be written again" in caplog.messages)
     assert [message for message in caplog.messages if "can't be written" in message] == [
-        "the history can't be written; the monitor goes on without it, and tries again"
+        "the history can't be written; the monitor continues without it, and tries again"
     ]
     after = restart()
     assert after["quay"].pushes.last == PUSH
@@ -406,7 +406,7 @@ def test_a_folder_that_can_only_be_read_is_read_and_kept_in_memory_until_it_can_
     lock.unlink()
     lock.mkdir()  # root writes wherever there is a file
     history = restart()
-    assert "the history can't be written; the monitor goes on without it, and tries again" in caplog.messages
+    assert "the history can't be written; the monitor continues without it, and tries again" in caplog.messages
     assert history["quay"].pushes.last == PUSH
     assert history["quay"].record.standing().cycle.verdict is Verdict.DOWN
     assert history["quay"].pushes.is_ours("before")

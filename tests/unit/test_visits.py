@@ -139,9 +139,7 @@ def test_those_that_can_be_read_are_there_and_the_rest_is_told_once(caplog):
     world.api.registry_end = world.api.store_end = ()
     world.after(UP, HOUR)
     world.after(UP, HOUR)
-    assert [record.message for record in caplog.records[1:]] == [
-        "registry API: no more trouble: certificates can't be read"
-    ]
+    assert [record.message for record in caplog.records[1:]] == ["registry API: resolved: certificates can't be read"]
 
 
 def test_they_are_read_of_a_registry_that_is_down_and_again_once_it_is_up():

@@ -73,8 +73,8 @@ def test_a_failure_that_goes_on_is_told_once_an_hour(cycle_log, clock, caplog, t
     assert last.reason == "server_error"
     assert told() == [
         ("WARNING", "cycle failed"),
-        ("WARNING", "cycles go on failing"),
-        ("WARNING", "cycles go on failing"),
+        ("WARNING", "cycles keep failing"),
+        ("WARNING", "cycles keep failing"),
     ]
 
 

@@ -23,7 +23,9 @@ from lib.metrics import Metrics
 from lib.reference import parse_reference
 from lib.web import app as web
 from lib.web import connections as web_connections
-from lib.web.app import ListenError, Pages, start_web
+from lib.web import pages as web_pages
+from lib.web.app import ListenError, start_web
+from lib.web.pages import Pages
 from tests.unit.examples import a_failed_cycle, a_target, an_up_cycle
 from tests.unit.served import raw, served
 from tests.unit.watching import MadeUp
@@ -245,13 +247,64 @@ def test_the_page_of_what_is_asked_for(ask, query, status):
     assert "Content-Security-Policy" in answer.headers
 
 
+@pytest.fixture
+def kept(monkeypatch):
+    """A page that is kept for longer than any machine takes for a test."""
+    monkeypatch.setattr(web_pages, "PAGE_SECONDS", 1000.0)
+
+
+def test_the_page_is_made_once_for_all_who_ask_soon_for_the_same(kept, serve, world):
+    port = serve().port
+
+    def page(query):
+        return raw(port, f"GET /{query} HTTP/1.0\r\n\r\n".encode()).partition(b"\r\n\r\n")[2]
+
+    before = page("")
+    record_all_up(world)
+    assert page("?nothing=known") == page("") == before
+    assert b"are up" in page("?target=quay") != before
+
+
+def test_whoever_has_the_page_already_is_sent_nothing(kept, ask, world):
+    record_all_up(world)
+    page = ask("/", Accept_Encoding="gzip")
+    for known in (page.headers["ETag"], f'"other", W/{page.headers["ETag"]}', "*"):
+        again = ask("/", Accept_Encoding="gzip", If_None_Match=known)
+        assert (again.status, again.body) == (304, b"")
+        for name in ("ETag", "Cache-Control", "Vary", "Content-Length"):
+            assert again.headers[name] == page.headers[name]
+    assert ask("/", Accept_Encoding="gzip", If_None_Match='"other"').status == 200
+    assert ask("/", If_None_Match=page.headers["ETag"]).status == 200, "as it is without compression, it has another"
+    assert ask("/?target=nobody", If_None_Match="*").status == 404
+    assert ask("/status", If_None_Match="*").status == 200
+
+
+@pytest.mark.parametrize("path", ["/status", "/health", "/metrics", "/-/healthy", "/-/ready"])
+def test_a_slash_at_the_end_changes_nothing(ask, world, path):
+    assert ask(f"{path}/").status == ask(path).status
+    record_all_up(world)
+    assert (ask(f"{path}/").status, ask(path).status) == (200, 200)
+
+
+def test_it_is_ready_once_every_target_has_a_verdict_and_healthy_all_the_time(ask, world):
+    assert (ask("/-/healthy").status, ask("/-/healthy").body) == (200, b"healthy\n")
+    world.finish(an_up_cycle("quay"))
+    waiting = ask("/-/ready")
+    assert (waiting.status, waiting.body) == (503, b"no verdict yet on docker.io/acme/canary\n")
+    world.finish(a_failed_cycle(target="docker.io/acme/canary"))
+    assert (ask("/-/ready").status, ask("/-/ready").body) == (200, b"ready\n")
+    assert ask("/-/healthy").status == 200
+
+
 # What all answers have.
 
 
 @pytest.mark.parametrize("path", ["/", "/status", "/health", "/metrics", "/metrics?name[]=up", "/nothing"])
 def test_no_answer_is_cached_or_guessed_at_or_names_versions(ask, path):
     headers = ask(path).headers
-    assert headers["Cache-Control"] == "no-store"
+    # What has a tag may be kept, and never shown without asking.
+    assert headers["Cache-Control"] == ("no-cache" if path == "/" else "no-store")
+    assert ("ETag" in headers) == (path == "/")
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Server"] == "registry-monitor"
 
@@ -271,7 +324,7 @@ def test_other_methods_are_refused(ask, method, path):
     assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD")
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/status/", "/statusx", "/../etc/passwd", "/favicon.ico"])
+@pytest.mark.parametrize("path", ["/nothing", "/-/", "/status//", "/statusx", "/../etc/passwd", "/favicon.ico"])
 def test_other_paths_are_not_found(ask, path):
     assert ask(path).status == 404
 
@@ -330,7 +383,7 @@ def test_odd_and_broken_requests_get_one_answer(one_port, capfd, request_, statu
     answer = raw(one_port, request_)
     assert answer.startswith(b"HTTP/1.0 " + status + b" ")
     assert answer.count(b"HTTP/1.0") == 1
-    assert b"Cache-Control: no-store" in answer
+    assert b"Cache-Control: no-" in answer
     assert b"Python" not in answer
     assert b"WSGIServer" not in answer
     assert capfd.readouterr().err == ""

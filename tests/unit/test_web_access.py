@@ -195,11 +195,12 @@ def test_a_login_that_is_not_good_is_refused(guarded, capfd, header):
     assert capfd.readouterr().err == ""
 
 
-def test_too_many_logins_at_once_are_told_to_come_again(guarded, monkeypatch):
-    monkeypatch.setattr(Login, "admit", lambda *_: Admission.BUSY)
+@pytest.mark.parametrize(("admission", "code"), [(Admission.BUSY, b"503"), (Admission.EXHAUSTED, b"429")])
+def test_too_many_logins_are_told_to_come_again(guarded, monkeypatch, admission, code):
+    monkeypatch.setattr(Login, "admit", lambda *_: admission)
     answer = raw(guarded, basic("alice", PASSWORD))
-    assert answer.startswith(b"HTTP/1.0 503 ")
-    assert b"\r\nRetry-After: 5\r\n" in answer
+    assert answer.startswith(b"HTTP/1.0 %b " % code)
+    assert b"\r\nRetry-After: " in answer
 
 
 # Files that change.
@@ -222,7 +223,7 @@ def test_a_broken_file_changes_nothing_is_logged_once_and_mended_by_another(writ
         assert [(record.levelname, record.message) for record in caplog.records] == [
             ("ERROR", "the web configuration stays as it was")
         ]
-        assert caplog.records[0].detail.endswith("server.key are no certificate and its key: key values mismatch")
+        assert caplog.records[0].detail.endswith("server.key are not a certificate and its key: key values mismatch")
         write((folder / "renewed.key").read_text(), "server.key")
         assert status(web.port, ASK, trusting(folder / "server.crt")) == b"200"
         assert caplog.records[1].message == "the web configuration was read again"

@@ -137,7 +137,7 @@ def test_openssl_has_each_curve(read, curve):
     [
         ("", [":1: is empty"]),
         ("# nothing\n", [":1: is empty"]),
-        ("- a\n", [":1: is no mapping of keys to values"]),
+        ("- a\n", [":1: is not a mapping of keys to values"]),
         ("a: 'hunter2\n", [":2: is not valid YAML: found unexpected end of stream"]),
         ("a: 1\n---\nb: 2\n", [":2: begins another document: only one is read"]),
         ("a: 1\nb: \x01", [":2: is not valid YAML: it has characters that don't print"]),
@@ -173,13 +173,13 @@ def test_openssl_has_each_curve(read, curve):
             "http_server_config: {http2: false, http2: hunter2}\n",
             [":1: http_server_config: http2: is given twice: first in line 1"],
         ),
-        ("hunter2 is mine: 1\n", [":1: is no `key: value` with the name of an option"]),
-        ("? [a]\n: 1\n", [":1: is no `key: value` with the name of an option"]),
+        ("hunter2 is mine: 1\n", [":1: is not a `key: value` with the name of an option"]),
+        ("? [a]\n: 1\n", [":1: is not a `key: value` with the name of an option"]),
         ("rate_limit: {burst: 1}\n", [":1: rate_limit: is not offered here: leave it out"]),
         (
             "tls_server_config:\n",
             [
-                ":1: tls_server_config: is no mapping of keys to values",
+                ":1: tls_server_config: is not a mapping of keys to values",
                 ":1: tls_server_config: needs `cert_file`",
                 ":1: tls_server_config: needs `key_file`",
             ],
@@ -218,7 +218,7 @@ def test_openssl_has_each_curve(read, curve):
             f"{TLS}, client_auth_type: Always}}\n",
             [
                 (
-                    ":1: tls_server_config: client_auth_type: is none of NoClientCert, VerifyClientCertIfGiven,"
+                    ":1: tls_server_config: client_auth_type: is not one of NoClientCert, VerifyClientCertIfGiven,"
                     " RequireAndVerifyClientCert"
                 )
             ],
@@ -238,7 +238,7 @@ def test_openssl_has_each_curve(read, curve):
         (
             f"{TLS}, min_version: TLS10, max_version: TLS14}}\n",
             [
-                ":1: tls_server_config: max_version: is none of TLS12, TLS13",
+                ":1: tls_server_config: max_version: is not one of TLS12, TLS13",
                 ":1: tls_server_config: min_version: TLS10 is not offered here: it is withdrawn (RFC 8996)",
             ],
         ),
@@ -254,11 +254,11 @@ def test_openssl_has_each_curve(read, curve):
             f"{TLS}, cipher_suites: [], curve_preferences: X25519}}\n",
             [
                 (
-                    ":1: tls_server_config: cipher_suites: is no list with something in it: each of its values"
+                    ":1: tls_server_config: cipher_suites: is not a list with something in it: each of its values"
                     " begins with a dash"
                 ),
                 (
-                    ":1: tls_server_config: curve_preferences: is no list with something in it: each of its values"
+                    ":1: tls_server_config: curve_preferences: is not a list with something in it: each of its values"
                     " begins with a dash"
                 ),
             ],
@@ -269,11 +269,11 @@ def test_openssl_has_each_curve(read, curve):
         ),
         (
             f"{TLS}, curve_preferences: [P256]}}\n",
-            [":1: tls_server_config: curve_preferences: is none of CurveP256, CurveP384, CurveP521, X25519"],
+            [":1: tls_server_config: curve_preferences: is not one of CurveP256, CurveP384, CurveP521, X25519"],
         ),
         (
             f"{TLS}, prefer_server_cipher_suites: yes}}\n",
-            [":1: tls_server_config: prefer_server_cipher_suites: is none of true, false"],
+            [":1: tls_server_config: prefer_server_cipher_suites: is not one of true, false"],
         ),
         (
             "tls_server_config: {cert_file: missing.crt, key_file: server.key}\n",
@@ -283,12 +283,17 @@ def test_openssl_has_each_curve(read, curve):
             "tls_server_config: {cert_file: '', key_file: [a]}\n",
             [
                 ":1: tls_server_config: cert_file: has no value: give one, or leave the key out",
-                ":1: tls_server_config: key_file: has a list or a mapping where one value is expected",
+                ":1: tls_server_config: key_file: has a list or a mapping, and one value is expected",
             ],
         ),
         (
             "tls_server_config: {cert_file: server.crt, key_file: other.key}\n",
-            [(":1: tls_server_config: server.crt and other.key are no certificate and its key: key values mismatch")],
+            [
+                (
+                    ":1: tls_server_config: server.crt and other.key are not a certificate and its key: key values"
+                    " mismatch"
+                )
+            ],
         ),
         (
             f"{TLS}, client_ca_file: server.key, client_auth_type: RequireAndVerifyClientCert}}\n",
@@ -308,9 +313,9 @@ def test_openssl_has_each_curve(read, curve):
             ),
             [
                 ":3: http_server_config: headers: X-Mine: unknown option",
-                ":4: http_server_config: headers: X-Frame-Options: is none of deny, sameorigin",
-                ":5: http_server_config: headers: X-XSS-Protection: is no single line of text",
-                ":6: http_server_config: headers: Content-Security-Policy: has signs that are not ASCII",
+                ":4: http_server_config: headers: X-Frame-Options: is not one of deny, sameorigin",
+                ":5: http_server_config: headers: X-XSS-Protection: is not a single line of text",
+                ":6: http_server_config: headers: Content-Security-Policy: has characters that are not ASCII",
             ],
         ),
         (
@@ -319,11 +324,11 @@ def test_openssl_has_each_curve(read, curve):
                 f"  eve: {HASH}\n  zoe: [a]\n"
             ),
             [
-                ":2: basic_auth_users: is no bcrypt hash, as `htpasswd -nBC 10 USER` prints it",
+                ":2: basic_auth_users: is not a bcrypt hash, as `htpasswd -nBC 10 USER` prints it",
                 ":3: basic_auth_users: has a cost out of bounds: 4 to 16",
-                ":4: basic_auth_users: is no user's name: it has a colon",
+                ":4: basic_auth_users: is not a user name: it has a colon",
                 ":6: basic_auth_users: names a user twice",
-                ":7: basic_auth_users: has a list or a mapping where one value is expected",
+                ":7: basic_auth_users: has a list or a mapping, and one value is expected",
             ],
         ),
     ],
@@ -361,7 +366,7 @@ def test_an_encrypted_key_is_refused_and_nobody_is_asked(faults, folder):
     locked = ("-aes128", "-passout", "pass:hunter2", "-out", folder / "locked.key")
     subprocess.run(("openssl", "ec", "-in", folder / "server.key", *locked), check=True, capture_output=True)
     (fault,) = faults("tls_server_config: {cert_file: server.crt, key_file: locked.key}\n")
-    assert "server.crt and locked.key are no certificate and its key" in fault
+    assert "server.crt and locked.key are not a certificate and its key" in fault
 
 
 def test_no_hash_is_in_what_is_shown(read):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import socket
 import struct
@@ -19,6 +20,8 @@ from lib.web import server as web_server
 from tests.unit.served import ASK, a_certificate, connected, files_at_most, raw, served, trusting
 
 METRICS = b"GET /metrics HTTP/1.0\r\n\r\n"
+#: The beginning of a TLS handshake that is 512 bytes long.
+HALF_A_HELLO = bytes.fromhex("16030102000100 01fc0303")
 TLS = "tls_server_config: {cert_file: server.crt, key_file: server.key}\n"
 
 
@@ -77,24 +80,30 @@ def test_a_thousand_idle_clients_with_tls_and_a_thousand_without_stop_no_answer(
     assert capfd.readouterr().err == ""
 
 
-@pytest.mark.parametrize("sent", [b"", b"GET /metrics HTTP/1.1\r\nX: y\r\n", b"G"])
-def test_as_many_slow_clients_as_there_may_be_stop_no_answer(idle, sent):
-    with served() as web:
+@pytest.mark.parametrize(
+    ("is_secure", "sent"),
+    [(False, b""), (False, b"GET /metrics HTTP/1.1\r\nX: y\r\n"), (False, b"G"), (True, b""), (True, HALF_A_HELLO)],
+)
+def test_as_many_slow_clients_as_there_may_be_stop_no_answer(secure, idle, is_secure, sent):
+    context = trusting(secure.parent / "server.crt") if is_secure else None
+    with served(secure if is_secure else None) as web:
         slow = [idle(connected(web.port)) for _ in range(web_connections.MOST_CONNECTIONS + 10)]
         for client in slow:
             with contextlib.suppress(OSError):  # the oldest are gone already
                 client.sendall(sent)
-        assert seconds_to(raw, web.port, METRICS) < web_connections.REQUEST_SECONDS / 2
+        assert seconds_to(raw, web.port, METRICS, context) < web_connections.REQUEST_SECONDS / 2
 
 
-def test_a_request_that_comes_in_drops_is_given_up(monkeypatch, idle):
+@pytest.mark.parametrize("is_secure", [False, True])
+def test_a_request_that_comes_in_drops_is_given_up(monkeypatch, secure, idle, is_secure):
     """Each drop would give a deadline for one read a new beginning."""
     monkeypatch.setattr(web_connections, "REQUEST_SECONDS", 0.5)
-    with served() as web:
+    with served(secure if is_secure else None) as web:
         client = idle(connected(web.port))
         begun = time.monotonic()
+        drops = itertools.chain(HALF_A_HELLO, itertools.repeat(0))
         while not len(web.connections) or time.monotonic() - begun < 0.4:
-            client.sendall(b"X")
+            client.sendall(bytes([next(drops)]) if is_secure else b"X")
             time.sleep(0.05)
         until(lambda: not len(web.connections))
         assert time.monotonic() - begun < 5

@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from lib import cycle as cycles
+from lib.cycle.payload import write_context
 from lib.result import Push, StepName
 from lib.secret import Secret
 from tests.unit.cycle.world import BEFORE, DENIED, LAST, SERVER_ERROR, STEPS, TARGET, our, steps_of, theirs, told
@@ -49,6 +51,23 @@ def test_each_command_gets_its_input_its_environment_and_its_deadline(world):
     assert by_verb["login"].stdin == Secret(PASSWORD)
     assert by_verb["push"].deadline == TARGET.step_timeout
     assert by_verb["images"].deadline < TARGET.step_timeout
+
+
+def test_build_is_under_way_while_its_payload_is_written_and_its_seconds_are_dockers(world, monkeypatch):
+    """Of 1 GiB that takes longer than the build, and a monitor in which nothing is under way looks dead."""
+    so_far = []
+
+    def write(*arguments, **options):
+        so_far.extend(world.observed.told)
+        return write_context(*arguments, **options)
+
+    monkeypatch.setattr(cycles, "write_context", write)
+    cycle = world.run()
+
+    assert so_far[-1] == ("started", StepName.BUILD)
+    assert world.observed.told.count(("started", StepName.BUILD)) == 1
+    (build,) = (step for step in cycle.steps if step.name is StepName.BUILD)
+    assert build.seconds == 0.25, "what the docker command took"
 
 
 def test_every_step_is_told_as_it_begins_and_ends(world):

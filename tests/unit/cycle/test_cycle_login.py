@@ -99,7 +99,7 @@ def test_a_docker_config_is_copied_and_never_written(make_world, tmp_path):
         ('{"auths": {"a.ex', "is not JSON"),
         ("[" * 100_000, "is not JSON"),
         (b"\xff", "is not JSON"),
-        ("[]", "is no Docker configuration"),
+        ("[]", "is not a Docker configuration"),
     ],
 )
 def test_a_docker_config_that_can_t_be_read_is_told_and_taken_once_it_can(make_world, tmp_path, content, why):
@@ -122,8 +122,8 @@ def test_a_docker_config_that_can_t_be_read_is_told_and_taken_once_it_can(make_w
 
 
 def test_a_docker_config_folder_that_is_gone_is_told(make_world, tmp_path):
-    """It is no folder without logins, for which the registry would refuse an account that nobody gave it."""
+    """It is not a folder without logins, for which the registry would refuse an account that nobody gave it."""
     cycle = make_world(credentials=None, docker_config=tmp_path / "gone").run()
 
     assert told(cycle) == ("unknown", "pull", "credential_helper", "config")
-    assert cycle.failed.detail.endswith(f"{tmp_path / 'gone'} is no folder")
+    assert cycle.failed.detail.endswith(f"{tmp_path / 'gone'} is not a folder")

@@ -126,7 +126,7 @@ def test_a_lost_tag_is_told_from_a_lost_image(world, runner):
     del world.registry.images[f"{HOST}/lab/canary@{known.digest}"]
     result = runner.check(known)
     assert reason_of(result) == "not_found"
-    assert "by its digest it can't be had either (not_found)" in result.failure.detail
+    assert "it can't be pulled by its digest either (not_found)" in result.failure.detail
     world.check()
 
 
@@ -288,7 +288,7 @@ def test_a_failure_says_which_platform_it_was(with_index, platform, keeps_indexe
     assert reason_of(result) == "not_found"
     assert result.failure.detail.startswith(f"{platform}: ")
     assert f"manifest for {child} not found" in result.failure.detail
-    assert f"by its digest it can't be had either (not_found, {platform})" in result.failure.detail
+    assert f"it can't be pulled by its digest either (not_found, {platform})" in result.failure.detail
     world.check()
 
     images[child] = lost
