@@ -50,7 +50,7 @@ from lib.result import StepName
 
 _RESTED = "`cold-images`"
 _THERE = "a `read-only` target there"
-_AT_A_CHECK = "at that image's next check, `cold-images` times `cold-every` later at most"
+_AT_A_CHECK = "seen within `cold-images` times `cold-every`; alerted with a second image or check"
 
 _SIGNATURE = XML.replace(b"AccessDenied", b"SignatureDoesNotMatch")
 
@@ -192,6 +192,7 @@ OUTAGES: tuple[Outage, ...] = (
         PULL,
         contextmanager(_from_a_store_of_somebody_else),
         TLS,
+        RETRYING,
         note="only from there",
     ),
     Outage(

@@ -28,15 +28,15 @@ _HEAD = """# Outages that happened, replayed
 
 Outages of registries that were reported, what this monitor says when they come again, and after how long. Each is
 brought about in the lab with a real engine and a real registry, and the table shows what the monitor said: written by
-`python -m lab.outages.table docs/outages.md` in {seconds:.0f} s. Each is a test of its name in
-`tests/lab/test_outages.py`. {seen} of {count} are seen, {right} of these named as they have to be.
+`python -m lab.outages.table docs/outages.md` in {seconds:.0f} s. Each is also a test in `tests/lab/test_outages.py`, by
+its number and name. {seen} of {count} are seen, {right} of these named as they have to be.
 
 "Watched by" says what has to be configured; if it is empty, a target with the defaults sees it. "Alerted within" is the
 longest time until an alert fires with the defaults: the next cycle after at most 2 minutes, a second one 30 seconds
 after it, and the seconds that both take. A step that hangs takes its deadline of 2 minutes.
 
-| # | outage | what happened | watched by | what the monitor says | alerted within | test | |
-| ---: | --- | --- | --- | --- | --- | --- | --- |
+| # | outage | what happened | watched by | what the monitor says | alerted within | |
+| ---: | --- | --- | --- | --- | --- | --- |
 """
 
 
@@ -88,11 +88,11 @@ def _of_cycle(result: Result) -> _Told:
 
 def _line(outage: Outage, told: _Told | None) -> str:
     if told is None:
-        return f"| {outage.number} | {outage.name} | {outage.happened} | | not seen: {outage.note} | never | | |"
+        return f"| {outage.number} | {outage.name} | {outage.happened} | | not seen: {outage.note} | never | |"
     within = outage.within or _minutes(_PAUSES_SECONDS + 2 * (told.seconds or 0.0))
     wrong = "" if told.says == outage.says else "wrong"
     says = f"{told.says} ({outage.note})" if outage.note else told.says
-    cells = (str(outage.number), outage.name, outage.happened, outage.watched, says, within, str(outage), wrong)
+    cells = (str(outage.number), outage.name, outage.happened, outage.watched, says, within, wrong)
     return f"| {' | '.join(cells)} |"
 
 
