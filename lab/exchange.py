@@ -82,13 +82,20 @@ class Exchange(BaseHTTPRequestHandler):
 
 def _read_body(exchange: Exchange) -> Body:
     if exchange.headers.get("Transfer-Encoding", "").lower() == "chunked":
-        while size := int(_read_line(exchange).split(b";")[0], 16):
+        while size := _read_size(exchange):
             yield from _read_pieces(exchange, size)
             _read_line(exchange)
         while _read_line(exchange).strip():  # trailers
             pass
     else:
         yield from _read_pieces(exchange, int(exchange.headers.get("Content-Length", "0")))
+
+
+def _read_size(exchange: Exchange) -> int:
+    try:
+        return int(_read_line(exchange).split(b";")[0], 16)
+    except ValueError:  # docker gave up in the middle of a chunk
+        raise Broken from None
 
 
 def _read_line(exchange: Exchange) -> bytes:

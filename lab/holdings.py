@@ -34,7 +34,9 @@ def holdings(engine: Engine | Podman) -> frozenset[str]:
     removes what nothing refers to any more. No build or pull may be under way.
     """
     held = engine.docker("images", "--all", "--no-trunc", "--format=image {{.ID}} {{.Repository}}:{{.Tag}}").stdout
-    held += engine.docker("ps", "--all", "--no-trunc", "--format=container {{.ID}} {{.Names}}").stdout
+    # podman lists those that it builds in only if it is asked for them.
+    external = () if isinstance(engine, Engine) else ("--external",)
+    held += engine.docker("ps", "--all", *external, "--no-trunc", "--format=container {{.ID}} {{.Names}}").stdout
     held += engine.docker("volume", "ls", "--format=volume {{.Name}}").stdout
     if isinstance(engine, Engine):
         record = "record {{.ID}} {{.Description}}"

@@ -56,6 +56,10 @@ class Storage:
         """Given a tag, return the digest that it stands for."""
         return (self.tag(tag) / "current/link").read_text()
 
+    def revision(self, digest: str) -> Path:
+        """Given the digest of a manifest, return the folder that makes it one of this repository's."""
+        return self.repository / "_manifests/revisions/sha256" / digest.removeprefix("sha256:")
+
     @contextmanager
     def without(self, path: Path) -> Iterator[None]:
         """Given a file or folder, have it gone for a while; what came in its place meanwhile is gone then."""

@@ -22,9 +22,10 @@ PREFIX = "registry-monitor-"
 FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 #: What the names of notes begin with, in an instance's folder or one within it: which engine it works on; a build with
-#: BuildKit, an image that docker did not remove, and a pull that is under way, of all of which something can be left.
-ENGINE_NOTE, BUILD_NOTE, IMAGE_NOTE, PULL_NOTE = "engine-", "built-", "image-", "pulled-"
-_TO_DO = (BUILD_NOTE, IMAGE_NOTE, PULL_NOTE)
+#: BuildKit, an image that docker did not remove, a pull that is under way, and a cycle in which podman writes images:
+#: something of each can be left.
+ENGINE_NOTE, BUILD_NOTE, IMAGE_NOTE, PULL_NOTE, WRITE_NOTE = "engine-", "built-", "image-", "pulled-", "writing-"
+_TO_DO = (BUILD_NOTE, IMAGE_NOTE, PULL_NOTE, WRITE_NOTE)
 _NOTES = (ENGINE_NOTE, *_TO_DO)
 
 #: Instances' folders, also those that were never renamed.

@@ -91,12 +91,10 @@ class PushingCycle(CycleInProgress):
         except OSError as error:
             detail = f"the payload can't be written: {error}"
             self.steps.fail(StepName.BUILD, Failure(reason_of(error, Reason.BUILD), detail))
-        with self.housekeeping.building(self.docker, context):
+        with self.housekeeping.building(self.docker, context) as docker:
             built = self.steps.run(
                 StepName.BUILD,
-                lambda deadline: self.docker.build(
-                    self.context, self.reference, deadline, self.platforms, context.name
-                ),
+                lambda deadline: docker.build(self.context, self.reference, deadline, self.platforms, context.name),
             )
         if built.by_podman:
             # It keeps an image for the labels, of which `rmi` says nothing, and which carries them.

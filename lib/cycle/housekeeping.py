@@ -122,14 +122,17 @@ class Housekeeping:
         self._pulled_digest = digest
 
     @contextmanager
-    def building(self, docker: Docker, context: Context) -> Iterator[None]:
-        """Given what an image is built from meanwhile, have what that leaves removed in the end, if not before."""
+    def building(self, docker: Docker, context: Context) -> Iterator[Docker]:
+        """Given what an image is built from meanwhile, have what that leaves removed in the end, if not before.
+
+        Given the docker CLI, return it as it is to build.
+        """
         with self.alone(docker):
             began = datetime.now(UTC)
             if docker.builder is BuiltBy.BUILDKIT:
                 self.leftovers.builds.began(context, began)
             try:
-                yield
+                yield self.leftovers.unfinished.marked(self.reference, docker)
             finally:
                 if docker.builder is BuiltBy.BUILDKIT:
                     self._footprint = CacheFootprint(context, began, datetime.now(UTC))
@@ -154,6 +157,8 @@ class Housekeeping:
         """
         self._looks = max(self._looks, _LOOKS_FOR_LATE if late else 1)
         self._late = self._late or late
+        if late:
+            self.leftovers.unfinished.cut_off(self.reference)
 
     def restore(self, docker: Docker, *, is_last: bool = False) -> None:
         """Remove what may be left of this cycle, and give an image that waited its name back.
@@ -172,9 +177,10 @@ class Housekeeping:
                 if self._looks or (is_last and self.leftovers.are_due):
                     self._sweep(docker)
                 if self._late and is_last:
-                    answers = _LATE_BY_ITS_ANSWERS * (time.monotonic() - begun)
-                    time.sleep(min(max(_LATE_SECONDS, answers), _LATEST_SECONDS))
-                    self._sweep(docker)
+                    if docker.builder is not BuiltBy.BUILDAH:  # that has no daemon which could finish anything late
+                        answers = _LATE_BY_ITS_ANSWERS * (time.monotonic() - begun)
+                        time.sleep(min(max(_LATE_SECONDS, answers), _LATEST_SECONDS))
+                        self._sweep(docker)
                     self._looks = 0
                 self.remove_footprint(docker)
             if self._held:

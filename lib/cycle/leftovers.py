@@ -20,6 +20,7 @@ from lib.cycle.noted_builds import NotedBuilds
 from lib.cycle.payload import INSTANCE_LABEL, LABELS, Labels
 from lib.cycle.refusals import Refusals
 from lib.cycle.removal import is_broken, remove_what_goes
+from lib.cycle.unfinished import Unfinished
 from lib.docker import BuiltBy, Docker, DockerError
 from lib.docker.answers import Image
 from lib.failure import Failure
@@ -47,6 +48,7 @@ class Leftovers:
 
     Attributes:
         builds: those of which something is left in BuildKit's cache.
+        unfinished: images that podman began.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Leftovers:
         here, and is not needed.
         """
         self.builds = NotedBuilds(instance)
+        self.unfinished = Unfinished(instance)
         self._instance = instance
         self._is_ours = is_ours
         self._refusals = refusals or Refusals()
@@ -74,10 +77,12 @@ class Leftovers:
     def expect(self, target: Target, docker: Docker) -> None:
         """Given a target whose cycle can make something from now on, and its docker CLI, know that."""
         self._under_way[target.reference.familiar] = (target.name, docker)
+        self.unfinished.expect(target, docker)
 
     def expect_none(self, target: Target) -> None:
         """Given a target, know that nothing of its cycles is left, but for what docker did not remove."""
         self._under_way.pop(target.reference.familiar, None)
+        self.unfinished.expect_none(target.reference.familiar)
 
     def owe(self, image: Image) -> None:
         """Given an image of a monitor's that a pull of ours brought, and that docker did not remove, have it removed
@@ -118,6 +123,7 @@ class Leftovers:
         """
         begun = time.monotonic()
         owed = self._look_at_neighbours(begun)
+        self.unfinished.remove(docker, seconds)  # first: with one there, podman lists no others
         clocks = _Clocks(docker, seconds)
         is_over = partial(self._is_over, target=target, clocks=clocks)
         ids = docker.images_with({INSTANCE_LABEL: None}, seconds)

@@ -280,8 +280,8 @@ class Strangers:
         except OSError as error:
             detail = f"the image for it can't be written: {error}"
             raise DockerError(Failure(reason_of(error, Reason.BUILD), detail)) from None
-        with self._housekeeping.building(docker, context):
-            built = docker.build(folder, self._name, self._deadline(), context_name=context.name)
+        with self._housekeeping.building(docker, context) as marked:
+            built = marked.build(folder, self._name, self._deadline(), context_name=context.name)
         if built.by_podman:
             # It keeps an image for the labels, of which `rmi` says nothing, and which carries them.
             self._housekeeping.expect_leftovers()

@@ -7,7 +7,7 @@ command is run is decided in `lib.docker.cli`; podman's ways are in `lib.docker.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -202,6 +202,20 @@ class Docker(Cli):
         """Return the IDs of all images, each with the repositories that it has names in. Raise DockerError."""
         shown = ("--all", "--no-trunc", "--format", "{{.ID}} {{.Repository}}")
         return read_repositories(self.listed("images", shown, deadline).stdout)
+
+    def marked(self, mark: str) -> Docker:
+        """Given a mark, return the CLI whose builds set it on what they work in, if that could outlive them."""
+        return replace(self, build_flags=(*self.build_flags, *self.dialect.marking(mark)))
+
+    def remove_marked(self, marks: Collection[str], deadline: float) -> None:
+        """Given marks, remove what builds with them worked in, of which none is under way. Raise DockerError."""
+        self.dialect.remove_marked(self, marks, deadline)
+
+    def unfinished(self, deadline: float) -> dict[str, datetime]:
+        """Return the IDs of images that somebody began to write and did not come to the end of, or not yet, each with
+        when that was; none if whoever writes images always comes to an end. Raise DockerError.
+        """
+        return self.dialect.unfinished(self, deadline)
 
     def build_containers(self, labels: Sequence[str], deadline: float) -> tuple[BuildContainer, ...]:
         """Given labels, return the containers with the first of them in which the classic builder set labels.

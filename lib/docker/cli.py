@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -228,6 +228,17 @@ class Dialect:
         Raise DockerError.
         """
         return remove()
+
+    def marking(self, mark: str) -> tuple[str, ...]:  # noqa: ARG002  see below
+        """Given a mark, return the flags by which a build sets it on whatever it works in."""
+        return ()
+
+    def remove_marked(self, docker: Cli, marks: Collection[str], deadline: float) -> None:
+        """Given marks, remove what builds with them worked in, of which none is under way. Raise DockerError."""
+
+    def unfinished(self, docker: Cli, deadline: float) -> dict[str, datetime]:  # noqa: ARG002  the daemon ends what it began
+        """Return the images that nobody wrote to their end, as `Docker.unfinished()` has it. Raise DockerError."""
+        return {}
 
 
 DOCKER = Dialect()

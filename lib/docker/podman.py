@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +24,12 @@ _DOWNLOADED = re.compile(r'msg="Downloading \S+/blobs/sha256:([0-9a-f]{12})')
 _LOGGED = re.compile(r"^time=\"[^\"]*\" level=(?:debug|info|warning) .*\n", re.MULTILINE)
 _ID = re.compile(r"sha256:[0-9a-f]+|[0-9a-f]{4,64}")
 _HOLDER = re.compile(r"image used by ([0-9a-f]{64}): image is in use by a container")
+_WHOLE_ID = re.compile(r"[0-9a-f]{64}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+#: What the names of the store's folders begin with; and the part of an image that is written last.
+_STORE = "{{.Store.GraphRoot}}/{{.Store.GraphDriverName}}"
+_MANIFEST = "manifest"
 
 
 class Podman(Dialect):
@@ -123,6 +130,36 @@ class Podman(Dialect):
             podman.run("rm", ("--force", holder[1]), deadline)
             removed.add(holder[1])
 
+    def marking(self, mark: str) -> tuple[str, ...]:
+        """Given a mark, return the flags by which a build sets it on the containers that it works in: they have no
+        labels, and nothing is run in them that would look up a host.
+        """
+        return ("--add-host", f"{mark}:127.0.0.1")
+
+    def remove_marked(self, podman: Cli, marks: Collection[str], deadline: float) -> None:
+        """Given marks, remove the containers that builds with them worked in. Raise DockerError."""
+        for note in _store(podman, "containers", deadline).glob("*/userdata/buildah.json"):
+            with suppress(OSError):  # its build has come to its end
+                text = note.read_text(encoding="utf-8", errors="replace")
+                container = note.parent.parent.name
+                if _WHOLE_ID.fullmatch(container) and any(f'"{mark}:' in text for mark in marks):
+                    podman.run("rm", ("--force", container), deadline)
+
+    def unfinished(self, podman: Cli, deadline: float) -> dict[str, datetime]:
+        """Return the images that nobody wrote to their end, with when they were begun, which no command of podman's
+        tells: it is read from the store's own list. Raise DockerError.
+        """
+        folder = _store(podman, "images", deadline)
+        try:
+            listed = json.loads((folder / "images.json").read_text(encoding="utf-8"))
+            return {
+                image["id"]: _begun(folder / image["id"], datetime.fromisoformat(image["created"]))
+                for image in listed
+                if _WHOLE_ID.fullmatch(image["id"]) and _MANIFEST not in (image.get("big-data-names") or ())
+            }
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            return {}  # the store is on another host, or of another kind
+
 
 PODMAN = Podman()
 
@@ -130,6 +167,20 @@ PODMAN = Podman()
 def _digest(podman: Cli, name: str, deadline: float) -> str | None:
     found = _DIGEST.search(podman.run("image", ("inspect", "--format", "{{.Digest}}", name), deadline).stdout)
     return found[0] if found else None
+
+
+def _store(podman: Cli, kind: str, deadline: float) -> Path:
+    """Return the folder in which the store keeps its notes of a kind of things. Raise DockerError."""
+    return Path(f"{podman.run('info', ('--format', _STORE), deadline).stdout.strip()}-{kind}")
+
+
+def _begun(folder: Path, created: datetime) -> datetime:
+    """Given the folder of an image, and when it was built, wherever that was, return when it began to be written here,
+    as far as that is known: it has a folder a moment later.
+    """
+    with suppress(FileNotFoundError):
+        return max(created, datetime.fromtimestamp(folder.stat().st_mtime, UTC))
+    return created
 
 
 def _working_containers(podman: Cli, deadline: float) -> set[str]:

@@ -125,7 +125,7 @@ def test_an_engine_stopped_in_the_middle_of_a_pull_is_the_hosts_affair(debians, 
     assert (code, *failed(cycle)) == (3, "pull", "daemon", "host"), cycle["detail"]
 
 
-@pytest.mark.everything  # podman that is killed as it writes an image can leave one that it can't list any more
+@pytest.mark.everything  # tests/lab/test_podman_ends.py has the moment at which podman itself can list no image
 def test_a_build_of_podmans_that_is_stopped_leaves_no_image(debians, folder, registry):
     """What it worked in holds the images that it made so far; that is removed with them."""
     cell = _cell("podman")

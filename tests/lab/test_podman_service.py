@@ -9,7 +9,7 @@ import pytest
 
 from lab.archive import file_system
 from lab.daemon import await_true
-from lab.engines import OLDER
+from lab.engines import NEWEST, OLDER
 from lab.monitor import SOON, Monitor, once
 from lab.podman_service import PodmanService
 from lab.target import PASSWORD, USER
@@ -26,7 +26,10 @@ def holdings(service):
     return images + service.podman.docker("ps", "--all", "--external", "--no-trunc", "--format={{.ID}}").stdout
 
 
-@pytest.fixture(scope="module", params=["", pytest.param(OLDER, marks=pytest.mark.everything)])
+_OTHERS = [pytest.param(suite, marks=pytest.mark.everything) for suite in (OLDER, NEWEST)]
+
+
+@pytest.fixture(scope="module", params=["", *_OTHERS])
 def podman(request, session_lab, debians):
     """The service, and a docker CLI: this machine's, or another Debian's."""
     folder = session_lab.folder / f"podman-{request.param}"

@@ -1,6 +1,7 @@
 """Podman in docker's place: asked by whole names, and what podman 4.3 and 5.4 really printed is read as docker's is."""
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,6 +14,8 @@ from tests.unit.support import HOST, INSPECT, NAME, Script, digest_of
 
 ID, DIGEST = digest_of("a"), digest_of(1)
 BARE = ID.removeprefix("sha256:")
+STORE = ("info", "--format", "{{.Store.GraphRoot}}/{{.Store.GraphDriverName}}")
+LATER = datetime(2026, 12, 1, 4, tzinfo=UTC)
 HELD = "registry-monitor-held/x:held"
 WHOLE_HELD = f"docker.io/{HELD}"
 
@@ -228,3 +231,68 @@ def test_it_is_its_own_server(script, podman):
     assert podman.version(5) == ("podman 5.4.2", "podman 5.4.2")
     assert podman.store(5) == "containers/storage (overlay)"
     assert abs(podman.now(5) - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+def _id(mark):
+    return 64 * mark
+
+
+def test_an_image_without_a_manifest_was_not_written_to_its_end(script, podman, tmp_path):
+    """As the lists of podman 4.3 and 5.4 have such ones; of one that was pulled, with when it was built."""
+    images = [
+        {"id": _id("a"), "created": "2026-12-01T03:27:32.334550994Z"},
+        {"id": _id("b"), "created": "2026-12-01T03:29:17.412233055Z", "big-data-names": ["sha256:b"]},
+        {
+            "id": _id("c"),
+            "created": "2026-12-01T03:30:00Z",
+            "big-data-names": ["sha256:c", "manifest-sha256:d", "manifest"],
+        },
+        {"id": _id("e"), "created": "2026-11-30T03:30:00Z"},
+        {"id": "--all", "created": "2026-12-01T03:27:32.334550994Z"},
+    ]
+    (tmp_path / "overlay-images").mkdir()
+    (tmp_path / "overlay-images/images.json").write_text(json.dumps(images))
+    pulled = tmp_path / "overlay-images" / _id("e")
+    pulled.mkdir()
+    os.utime(pulled, (LATER.timestamp(), LATER.timestamp()))
+    script.on(*STORE, out=f"{tmp_path}/overlay\n", err=WARNING)
+
+    assert podman.unfinished(5) == {
+        _id("a"): datetime(2026, 12, 1, 3, 27, 32, 334550, UTC),
+        _id("b"): datetime(2026, 12, 1, 3, 29, 17, 412233, UTC),
+        _id("e"): LATER,
+    }
+
+
+@pytest.mark.parametrize("text", [None, "", "{}", "[1]", "[{}]", '[{"id": "a", "created": 1}]'])
+def test_a_list_that_cant_be_read_names_none(script, podman, tmp_path, text):
+    """It is on another host, or of a podman yet to come."""
+    if text is not None:
+        (tmp_path / "overlay-images").mkdir()
+        (tmp_path / "overlay-images/images.json").write_text(text)
+    script.on(*STORE, out=f"{tmp_path}/overlay\n")
+
+    assert podman.unfinished(5) == {}
+
+
+def test_what_builds_worked_in_goes_by_their_mark(script, podman, tmp_path):
+    for container, hosts in {"a": ["ours:127.0.0.1"], "b": ["theirs:127.0.0.1"], "c": ["x.ours:127.0.0.1"]}.items():
+        note = tmp_path / "overlay-containers" / _id(container) / "userdata/buildah.json"
+        note.parent.mkdir(parents=True)
+        note.write_text(json.dumps({"CommonBuildOpts": {"AddHost": hosts}}))
+    script.on(*STORE, out=f"{tmp_path}/overlay\n", err=WARNING)
+    script.on("rm", "--force", _id("a"))
+
+    podman.remove_marked(["ours", "others"], 5)
+
+    assert script.ran[1:] == [("rm", "--force", _id("a"))]
+    assert podman.marked("ours").build_flags[-2:] == ("--add-host", "ours:127.0.0.1")
+
+
+def test_docker_ends_what_it_began(script, tmp_path):
+    docker = Docker(script.runner, "docker", {}, tmp_path)
+
+    docker.remove_marked(["ours"], 5)
+
+    assert docker.unfinished(5) == {}
+    assert docker.marked("ours") == docker

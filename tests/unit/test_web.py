@@ -262,7 +262,7 @@ def test_the_page_is_made_once_for_all_who_ask_soon_for_the_same(kept, serve, wo
     before = page("")
     record_all_up(world)
     assert page("?nothing=known") == page("") == before
-    assert b"are up" in page("?target=quay") != before
+    assert b"quay is up" in page("?target=quay") != before
 
 
 def test_whoever_has_the_page_already_is_sent_nothing(kept, ask, world):

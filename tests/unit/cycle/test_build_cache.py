@@ -284,15 +284,24 @@ def test_what_is_in_use_is_tried_again_in_the_next_cycle(world, monkeypatch):
 
 
 def test_what_the_dead_left_is_swept_from_buildkits_cache(world):
-    """Of instances that died, and of no other."""
+    """Of instances that died, and of no other; of one that nobody knows, what no cycle can need any more."""
+    unknown = "f" * 32
+    world.instance.living = {INSTANCE}
     world.host.cache = {
-        name: Record(f"[1/1] COPY payload-0 /registry-monitor/{instance}/{TOKEN}/payload-0")
-        for name, instance in (("old", DEAD), ("living", INSTANCE))
+        name: Record(
+            f"[1/1] COPY payload-0 /registry-monitor/{instance}/{TOKEN}/payload-0", created=datetime.now(UTC) - age
+        )
+        for name, instance, age in (
+            ("dead", DEAD, timedelta(0)),
+            ("living", INSTANCE, timedelta(hours=3)),
+            ("young", unknown, timedelta(minutes=119)),
+            ("abandoned", unknown, timedelta(minutes=121)),
+        )
     }
 
     world.housekeeping.prepare(world.cli)
 
-    assert set(world.host.cache) == {"living"}
+    assert set(world.host.cache) == {"living", "young"}
 
 
 def test_without_buildkit_nobody_looks_at_its_cache(make_world):
