@@ -106,7 +106,7 @@ OUTAGES: tuple[Outage, ...] = (
         "a bad network to the database: latency, now and then a timeout",
         "transfer takes longer",
         replay=slow(100_000),
-        within="30 min (RegistrySlow)",
+        within="45 min (RegistrySlow)",
     ),
     Outage(
         4,
@@ -139,7 +139,7 @@ OUTAGES: tuple[Outage, ...] = (
         "500 and 502 for some requests for layers",
         "docker's own retries, or server_error",
         replay=some_requests_fail(4, "GET"),
-        within="30 min (RegistryShaky), or as a failed cycle",
+        within="30 min (RegistryShaky), or as two failed cycles",
     ),
     _cycle(
         8,
@@ -173,7 +173,7 @@ OUTAGES: tuple[Outage, ...] = (
         "fewer than 3 % of all requests failed, for 37 hours",
         "docker's own retries, or server_error",
         replay=some_requests_fail(33),
-        within="hours (RegistryShaky, RegistryUnreliable)",
+        within="an hour (RegistryShaky)",
     ),
     _cycle(
         12,
@@ -264,7 +264,7 @@ OUTAGES: tuple[Outage, ...] = (
         "garbage collection and autovacuum: 4.4 % of requests were slow or failed, for 7 hours",
         "docker's own retries, or server_error",
         replay=some_requests_fail(23),
-        within="hours (RegistryShaky, RegistrySlow)",
+        within="an hour (RegistryShaky)",
     ),
     Outage(
         24,
@@ -316,7 +316,7 @@ OUTAGES: tuple[Outage, ...] = (
         "pulls took longer",
         "transfer takes longer",
         replay=slow(100_000),
-        within="30 min (RegistrySlow)",
+        within="45 min (RegistrySlow)",
     ),
     Outage(
         30,
