@@ -12,7 +12,6 @@ import json
 import random
 import shutil
 import signal
-import socket
 import sqlite3
 import sys
 import time
@@ -32,6 +31,7 @@ from lab.engines import Debians
 from lab.folder import processes
 from lab.misbehaviour import plain, silence
 from lab.monitor import Monitor
+from lab.port import on_loopback
 from lab.proxy import Proxy
 from lab.registry import Registry
 from lab.session import Lab
@@ -123,7 +123,7 @@ class Killing:
         self._moments = random.Random(seed)
         registry = lab.enter(Registry(folder / "registry"))
         name, _, port = registry.host.rpartition(":")
-        self._proxy = lab.enter(Proxy(lambda number: socket.create_server((name, number)), (name, int(port)), plain))
+        self._proxy = lab.enter(Proxy(on_loopback, (name, int(port)), plain))
         lab.enter(self._proxy.rule(silence, "PATCH", "/blobs/uploads/"))
         self._repositories = {target: f"{registry.host}/kills/{target}" for target in _WELL}
         self._repositories[_HANGING] = f"{self._proxy.host}/kills/{_HANGING}"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -23,6 +22,7 @@ from lab.daemon import LabError, await_true
 from lab.engine import Engine
 from lab.misbehaviour import Door, plain
 from lab.monitor import Monitor
+from lab.port import on_loopback
 from lab.prometheus import Prometheus
 from lab.proxy import Proxy
 from lab.registry import Registry
@@ -143,7 +143,7 @@ class Alerting(Holding):
 
     def _watch_from(self, vantage: str, held: ExitStack) -> None:
         name, port = self._registry.host.split(":")
-        proxy = Proxy(_listen, (name, int(port)), self._doors.get(vantage, plain))
+        proxy = Proxy(on_loopback, (name, int(port)), self._doors.get(vantage, plain))
         self.proxies[vantage] = held.enter_context(proxy)
         home = self.folder / vantage
         home.mkdir()
@@ -193,7 +193,3 @@ class Alerting(Holding):
             + [f"told: {told}" for told in self.receiver.told]
             + [monitor.get("/status?format=json")[1] for monitor in self.monitors.values()]
         )
-
-
-def _listen(port: int) -> socket.socket:
-    return socket.create_server(("127.0.0.1", port), backlog=64)

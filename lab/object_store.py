@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lab.local_server import LocalServer, Quiet
 from lab.misbehaviour import plain
+from lab.port import on_loopback
 from lab.proxy import Proxy
 
 
@@ -28,7 +29,7 @@ class ObjectStore(LocalServer):
         """Given the folder in which the registry keeps everything, start to serve it on loopback. Raise OSError."""
         self._storage = storage
         super().__init__()
-        self.door = Proxy(_listen, self.address, plain)
+        self.door = Proxy(on_loopback, self.address, plain)
         redirect = {"name": "redirect", "options": {"baseurl": f"http://{self.door.host}/"}}
         self.settings: Mapping[str, str] = {"REGISTRY_MIDDLEWARE_STORAGE": json.dumps([redirect])}
 
@@ -46,7 +47,3 @@ class ObjectStore(LocalServer):
                 super().__init__(request, client, server, directory=storage)
 
         return Handler
-
-
-def _listen(port: int) -> socket.socket:
-    return socket.create_server(("127.0.0.1", port))

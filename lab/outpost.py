@@ -19,7 +19,7 @@ from lab.engine import Engine
 from lab.misbehaviour import Door, tls
 from lab.mounts import with_mounts
 from lab.network import Network
-from lab.port import Port
+from lab.port import Port, on_loopback
 from lab.proxy import Proxy
 from lab.registry import Registry
 from lab.target import PASSWORD, USER
@@ -61,7 +61,7 @@ class Outpost(Holding):
         self.network = held.enter_context(Network())
         self.public = Authority(self.folder / "public")
         self.private = Authority(self.folder / "private")
-        self.proxy = held.enter_context(forward_proxy(_loopback, self.tunnels))
+        self.proxy = held.enter_context(forward_proxy(on_loopback, self.tunnels))
         self._enter_hub(held)
         self.engine = held.enter_context(self._engine(held.enter_context(Port()).number))
 
@@ -158,10 +158,6 @@ def _put_pair(pair: Path, stem: Path) -> None:
     """Given a file with a certificate and its key, put it where docker looks for the two."""
     shutil.copy(pair, stem.with_suffix(".cert"))
     shutil.copy(pair, stem.with_suffix(".key"))
-
-
-def _loopback(port: int) -> socket.socket:
-    return socket.create_server(("127.0.0.1", port))
 
 
 def _loopback_ipv6(port: int) -> socket.socket:

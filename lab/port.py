@@ -49,3 +49,14 @@ class Port:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def on_loopback(port: int = 0) -> socket.socket:
+    """Given a port (0: one that nobody has), return a TCP socket that listens on it on loopback. Raise OSError.
+
+    It was asked for by its number, and so the kernel keeps it for this socket while that does not listen.
+    """
+    if port:
+        return socket.create_server(("127.0.0.1", port), backlog=64)
+    with Port() as reserved:
+        return on_loopback(reserved.number)

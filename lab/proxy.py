@@ -32,10 +32,8 @@ class Proxy(Closing):
         """Given what makes a listening socket of a port (0: any), the registry's address, and the door: start it."""
         self.upstream = upstream
         self.door = door
-        with listen(0) as found:
-            self.address: tuple[str, int] = found.getsockname()
-        # By its number: a port that was asked for so stays this proxy's while nobody listens there.
-        self._listener = listen(self.address[1])
+        self._listener = listen(0)
+        self.address: tuple[str, int] = self._listener.getsockname()
         self._rules: list[_Rule] = []
         self._connections: set[socket.socket] = set()
         self._lock = threading.Lock()

@@ -170,9 +170,9 @@ def image_in_use(rig: Rig) -> Iterator[None]:
 
 @contextmanager
 def context_damaged(rig: Rig) -> Iterator[None]:
-    """A file that the build needs is gone from its context."""
-    (rig.context / "payload-0").unlink()
-    yield
+    """A file that the build needs is gone from its context. The step begins before that is written."""
+    with cli(f'rm "{rig.context}/payload-0"\nexec "$DOCKER" "$@"')(rig):
+        yield
 
 
 # The CLI.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,6 +21,7 @@ from lab.faults.rig import Rig
 from lab.faults.rows import PULL_BACK
 from lab.misbehaviour import answer, downloading, plain, slowed, tls
 from lab.monitor import Monitor, once
+from lab.port import on_loopback
 from lab.proxy import Proxy
 from lab.registry import Registry
 from lab.rested import LONG, OFTEN, await_loss, await_whole, images_of
@@ -172,12 +172,8 @@ def _with_door(folder: Path) -> Iterator[tuple[Registry, Proxy]]:
     """Have a registry on loopback, and another door to it."""
     with Registry(folder / "registry", users={USERNAME: PASSWORD}) as registry:
         name, port = registry.host.split(":")
-        with Proxy(_on_loopback, (name, int(port)), plain) as door:
+        with Proxy(on_loopback, (name, int(port)), plain) as door:
             yield registry, door
-
-
-def _on_loopback(port: int) -> socket.socket:
-    return socket.create_server(("127.0.0.1", port), backlog=64)
 
 
 def _config(folder: Path, *targets: dict[str, object]) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from lab.faults.rig import Rig
 from lab.misbehaviour import downloading, plain, silence, silence_at_door, stalled, uploading
 from lab.monitor import SOON, Monitor
 from lab.network import DROP
+from lab.port import on_loopback
 from lab.proxy import Proxy
 from lab.registry import Registry
 from lib.result import StepName
@@ -116,7 +116,7 @@ class Hanging:
             for name in ("hung", "well")
         )
         host, _, port = hung.host.rpartition(":")
-        self.proxy = held.enter_context(Proxy(_listen, (host, int(port)), plain))
+        self.proxy = held.enter_context(Proxy(on_loopback, (host, int(port)), plain))
         shape = {
             "run-test-every": "100ms",
             "step-timeout": f"{DEADLINE}s",
@@ -140,10 +140,6 @@ class Hanging:
     def is_up(self, target):
         cycle = self.cycle(target)
         return cycle is not None and cycle["verdict"] == "up"
-
-
-def _listen(port):
-    return socket.create_server(("127.0.0.1", port), backlog=64)
 
 
 @pytest.mark.everything

@@ -6,7 +6,6 @@ That is what `lab.engine_table` measures, in fewer cycles.
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 from contextlib import suppress
 from functools import lru_cache
@@ -19,6 +18,7 @@ from lab.daemon import LabError, await_true
 from lab.holdings import holdings
 from lab.misbehaviour import calling, plain, silence
 from lab.monitor import Monitor, failed, once
+from lab.port import on_loopback
 from lab.proxy import Proxy
 
 # The first test waits for a whole Debian.
@@ -44,8 +44,7 @@ def _steps_with_phases(cell, engine):
         return frozenset()
     if "podman" in cell.name:
         return {"push"}
-    pulls = {"pull", "pull_back"}
-    return pulls if engine["store"].startswith("containerd") else pulls | {"push"}
+    return {"pull"} if engine["store"].startswith("containerd") else {"pull", "push"}
 
 
 @pytest.mark.parametrize(
@@ -62,7 +61,9 @@ def test_every_cycle_is_up_and_cold_and_leaves_all_as_it_was(debians, folder, re
     assert (*result.verdicts, *result.reasons) == cell.expected
     assert result.read_back == result.pushed == (_CYCLES * engine_table.LAYERS if cell.expected == ("up",) else 0)
     assert (result.left, result.lost) == (frozenset(), frozenset())
-    assert result.divided == _steps_with_phases(cell, result.engine)
+    # dockerd leaves out a line if the next one about that layer follows at once, and can do so in both of two pulls. A
+    # cycle's two pulls are one command.
+    assert {step.removesuffix("_back") for step in result.divided} == _steps_with_phases(cell, result.engine)
     if "podman" in cell.name:
         assert result.engine["builder"] == "buildah"
     else:
@@ -108,10 +109,7 @@ def test_an_engine_stopped_in_the_middle_of_a_pull_is_the_hosts_affair(debians, 
     """Whatever it says of its own that it could not end: leases, snapshots, its connection to containerd."""
     host, _, port = registry.host.rpartition(":")
 
-    def listen(port):
-        return socket.create_server(("127.0.0.1", port))
-
-    with _cell(name).start(folder, debians) as engine, Proxy(listen, (host, int(port)), plain) as proxy:
+    with _cell(name).start(folder, debians) as engine, Proxy(on_loopback, (host, int(port)), plain) as proxy:
         options = (f"-repository={proxy.host}/engines/{folder.name}", f"-username={engine_table.USER}")
         options += (f"-password={engine_table.PASSWORD}", "-payload-size=64KiB")
         assert once(engine, *options)[0] == 0

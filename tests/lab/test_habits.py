@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import time
 from contextlib import ExitStack
 from functools import partial
@@ -14,6 +13,7 @@ from lab.habits import RateLimit, created_first, immutable, publishing_late
 from lab.misbehaviour import answer, calling, plain
 from lab.monitor import once
 from lab.object_store import ObjectStore
+from lab.port import on_loopback
 from lab.proxy import Proxy
 from lab.registry import Registry
 from lab.target import PASSWORD, USER, login, path_of
@@ -32,15 +32,11 @@ def advice(cycle):
     return Reason(cycle["reason"]).advice
 
 
-def listen(port):
-    return socket.create_server(("127.0.0.1", port))
-
-
 @pytest.fixture
 def proxy(registry):
     """What stands before the registry, and can give it habits."""
     host, port = registry.host.split(":")
-    with Proxy(listen, (host, int(port)), plain) as proxy:
+    with Proxy(on_loopback, (host, int(port)), plain) as proxy:
         yield proxy
 
 

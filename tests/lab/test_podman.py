@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-
 import pytest
 
 from lab.engines import Podman
@@ -11,6 +9,7 @@ from lab.faults.outside import HTML, error
 from lab.faults.speakers import XML
 from lab.misbehaviour import answer, cut, downloading, flipped, plain, reset, silence
 from lab.monitor import failed, once
+from lab.port import on_loopback
 from lab.proxy import Proxy
 from lab.registry import Registry
 from lab.target import PASSWORD, USER
@@ -30,7 +29,7 @@ def way(session_lab):
     """What stands before a registry, and answers in its place."""
     with Registry(session_lab.folder / "registry-odd", users={USER: PASSWORD}) as registry:
         name, _, port = registry.host.rpartition(":")
-        with Proxy(lambda port: socket.create_server(("127.0.0.1", port)), (name, int(port)), plain) as proxy:
+        with Proxy(on_loopback, (name, int(port)), plain) as proxy:
             yield proxy
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 from datetime import timedelta
 
 import pytest
@@ -15,16 +14,13 @@ from lab.daemon import await_true
 from lab.misbehaviour import tls
 from lab.monitor import SOON, Monitor
 from lab.object_store import ObjectStore
+from lab.port import on_loopback
 from lab.proxy import Proxy
 from lab.registry import Registry, Tls
 from lab.target import PASSWORD, USER
 from lab.token_server import TokenServer
 
 LONG = 1200
-
-
-def listen(port):
-    return socket.create_server(("127.0.0.1", port))
 
 
 def config(folder, *targets, **common):
@@ -62,7 +58,7 @@ def secured(session_lab, tmp_path):
         store.door.door = tls(pems["store"])
         redirect = [{"name": "redirect", "options": {"baseurl": f"https://{store.door.host}/"}}]
         with (
-            Proxy(listen, tokens.address, tls(pems["token"])) as door,
+            Proxy(on_loopback, tokens.address, tls(pems["token"])) as door,
             Registry(
                 tmp_path / "secured",
                 token=tokens.auth(f"https://{door.host}/token"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import socket
 
 import pytest
 
@@ -14,6 +13,7 @@ from lab.daemon import await_true
 from lab.engine_table import verdicts_of
 from lab.misbehaviour import plain
 from lab.monitor import Monitor, once
+from lab.port import on_loopback
 from lab.proxy import Proxy
 from lab.registry import Registry
 from lab.storage import Storage
@@ -207,7 +207,7 @@ def test_doors_of_one_image_take_turns_as_soon_as_that_shows(
         request.getfixturevalue("theirs")
     before = snapshot()
     host, _, port = registry.host.rpartition(":")
-    with Proxy(lambda port: socket.create_server(("127.0.0.1", port)), (host, int(port)), plain) as proxy:
+    with Proxy(on_loopback, (host, int(port)), plain) as proxy:
         targets = [
             {"name": f"door-{other}", "repository": repository.replace(registry.host, other), "read-only": True}
             for other in (f"localhost:{port}", proxy.host)

@@ -22,7 +22,7 @@ from lab.credential_helper import CredentialHelper
 from lab.daemon import await_true
 from lab.misbehaviour import answer, plain
 from lab.monitor import PROGRAM, QUICK, SOON, Monitor, once
-from lab.port import Port
+from lab.port import Port, on_loopback
 from lab.proxy import Proxy
 from lab.registry import Registry
 from lab.small_world import DOCKER, SmallWorld
@@ -288,10 +288,6 @@ def way(own_registry):
     """What stands before the registry, and can answer in its place."""
     with Proxy(on_loopback, address(own_registry.host), plain) as proxy:
         yield proxy
-
-
-def on_loopback(port):
-    return socket.create_server(("127.0.0.1", port))
 
 
 def address(host):
