@@ -219,7 +219,7 @@ _ENGINES = (
     Cell(
         "newer-cli-without-buildx", docker_on_path, "buildkit", ("unknown", "build cli"), own_cli=False, is_quick=True
     ),
-    Cell("newer-cli-with-buildx", docker_with_other_buildx, "buildkit", own_cli=False, is_quick=True),
+    Cell("newer-cli-with-buildx", docker_with_other_buildx, "buildkit", own_cli=False),
     Cell("trixie-docker", _docker(OLDER), "auto"),
     Cell("trixie-docker-buildkit", _docker(OLDER), "buildkit", is_quick=True),
     Cell("trixie-containerd", _docker(OLDER, containerd_store=True), "auto"),

@@ -167,6 +167,7 @@ def test_nothing_is_pushed_over_somebodys_image(engine, registry, repository, tm
     assert pushes(registry, repository) == {"latest-cold-1": 1}
 
 
+@pytest.mark.everything
 def test_once_checks_one_and_renews_what_is_lost(engine, registry, repository, tmp_path):
     """One push or check a run; `renew-cold` pushes what failed its last check, and nothing else. One layer of many that
     is lost is a loss, and a tag that shows the image before has gone back in time.

@@ -388,6 +388,7 @@ def test_after_a_crash_it_comes_back_and_removes_what_was_left(machine, service,
     service.await_sentence("quay is up")
 
 
+@pytest.mark.everything
 def test_an_upgrade_that_does_not_start_is_taken_back_and_one_that_does_is_used(machine, service):
     service.await_sentence("quay is up")
     before, releases = service.show("MainPID"), _releases(machine)

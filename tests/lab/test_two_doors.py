@@ -31,7 +31,7 @@ def end_of(cycle):
     return start_of(cycle) + timedelta(seconds=cycle["seconds"])
 
 
-@pytest.mark.parametrize(("before", "after"), [(10, 4), pytest.param(24, 10, marks=pytest.mark.everything)])
+@pytest.mark.parametrize(("before", "after"), [(6, 3), pytest.param(24, 10, marks=pytest.mark.everything)])
 def test_two_names_of_one_repository_are_never_down(engine, repository, tmp_path, before, after):
     """At a pace at which they would always meet: only the first cycles, which nobody knew to be one, can be unknown."""
     inner = repository.replace("127.0.0.1", "localhost")
