@@ -149,10 +149,7 @@ def test_a_registry_that_hangs_is_down_where_everybody_ran(lane):
 
 @pytest.mark.parametrize(
     "way",
-    [
-        pytest.param(way, marks=[] if way is stopped else pytest.mark.everything, id=name)
-        for name, way in WAYS.items()
-    ],
+    [pytest.param(way, marks=[] if way is stopped else pytest.mark.everything, id=name) for name, way in WAYS.items()],
 )
 @pytest.mark.parametrize(
     "whom", [("monitor", "cli", "engine"), pytest.param(("monitor", "cli"), marks=pytest.mark.everything)], ids=" ".join
