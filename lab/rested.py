@@ -14,6 +14,9 @@ from lab.monitor import SOON, Monitor, Surroundings
 from lab.registry import Registry
 from lab.target import login, path_of
 
+#: The tags of the first three, which differ in kind.
+SINGLE, LAYERED, INDEX = "latest-cold-1", "latest-cold-2", "latest-cold-3"
+
 #: Options with which a check comes after each cycle, and these follow each other.
 OFTEN = ("-run-test-every=200ms", "-retry-every=200ms", "-payload-size=8KiB", "-cold-every=100ms")
 

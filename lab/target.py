@@ -8,9 +8,9 @@ USER, PASSWORD = "monitor", "secret"
 STEPS = ["login", "pull", "build", "push", "rmi", "pull_back"]
 
 
-def login(repository: str) -> tuple[str, ...]:
-    """Given a repository's full name, return the monitor's options to test it, as USER."""
-    return (f"-repository={repository}", f"-username={USER}", f"-password={PASSWORD}")
+def login(repository: str, password: str = PASSWORD) -> tuple[str, ...]:
+    """Given a repository's full name, and USER's password there, return the monitor's options to test it, as USER."""
+    return (f"-repository={repository}", f"-username={USER}", f"-password={password}")
 
 
 def path_of(repository: str) -> str:

@@ -73,6 +73,7 @@ def _cycle(
     return Outage(number, name, happened, says, row=row, watched=watched, within=within, note=note)
 
 
+@contextmanager
 def _from_a_store_of_somebody_else(rig: Rig) -> Iterator[None]:
     ground = rig.lane.ground
     listen, upstream = ground.network.listen, rig.lane.proxy.upstream
@@ -190,7 +191,7 @@ OUTAGES: tuple[Outage, ...] = (
         "Spain, 2025 and 2026",
         "providers block the store's addresses during football matches",
         PULL,
-        contextmanager(_from_a_store_of_somebody_else),
+        _from_a_store_of_somebody_else,
         TLS,
         RETRYING,
         note="only from there",

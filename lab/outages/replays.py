@@ -24,13 +24,13 @@ from lab.monitor import Monitor, once
 from lab.port import on_loopback
 from lab.proxy import Proxy
 from lab.registry import Registry
-from lab.rested import LONG, OFTEN, await_loss, await_whole, images_of
+from lab.rested import INDEX, LONG, OFTEN, SINGLE, await_loss, await_whole, images_of
 from lab.storage import Storage
+from lab.target import login
 from lab.token_server import TokenServer
 from lib.failure import Verdict
 from lib.result import Cycle, Phase, Step
 
-SINGLE, INDEX = "latest-cold-1", "latest-cold-3"
 #: How many cycles are looked at where a few requests in a hundred fail.
 CYCLES = 12
 _numbers = count(1)
@@ -44,10 +44,6 @@ def _folder(ground: Ground) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder)
-
-
-def _login(repository: str) -> tuple[str, ...]:
-    return (f"-repository={repository}", f"-username={USERNAME}", f"-password={PASSWORD}")
 
 
 def _said(cycle: dict[str, str | None]) -> str:
@@ -64,7 +60,7 @@ def rested(lose: Callable[[Registry, Storage, str], None]) -> Callable[[Ground],
     def replay(ground: Ground) -> str:
         with _folder(ground) as folder, Registry(folder / "registry", users={USERNAME: PASSWORD}) as registry:
             repository = f"{registry.host}/{REPOSITORY}"
-            options = (*_login(repository), *OFTEN, "-cold-images=1", f"-state-dir={folder / 'state'}")
+            options = (*login(repository, PASSWORD), *OFTEN, "-cold-images=1", f"-state-dir={folder / 'state'}")
             with Monitor(folder, ground.calm, *options) as monitor:
                 await_whole(monitor, 1)
                 lose(registry, Storage(registry, repository), images_of(monitor)[SINGLE]["digest"])
@@ -101,7 +97,7 @@ def index_children_deleted(ground: Ground) -> str:
         root = Debians(folder).root(OLDER)
         engine = stack.enter_context(DebianDocker(root, folder / "containerd", containerd_store=True))
         repository = f"{registry.host}/{REPOSITORY}"
-        options = (*_login(repository), *OFTEN, "-cold-images=3", f"-state-dir={folder / 'state'}")
+        options = (*login(repository, PASSWORD), *OFTEN, "-cold-images=3", f"-state-dir={folder / 'state'}")
         with Monitor(folder, engine, *options) as monitor:
             await_true(lambda: INDEX in images_of(monitor), LONG, "the index to be pushed")
             await_true(lambda: images_of(monitor)[INDEX]["verdict"] == "up", LONG, "the index to be checked")
@@ -115,7 +111,7 @@ def index_children_deleted(ground: Ground) -> str:
 # Elsewhere.
 
 
-def at_another_door(action: Action, path: str, repository: str = REPOSITORY) -> Callable[[Ground], str]:
+def at_another_door(action: Action, path: str) -> Callable[[Ground], str]:
     """Given what becomes of which requests at another door of the registry (a region, a mirror, an edge, a cache), or
     of another image of it, return the replay: a target that only pulls is down there, and its source is up.
     """
@@ -125,8 +121,8 @@ def at_another_door(action: Action, path: str, repository: str = REPOSITORY) -> 
             folder = stack.enter_context(_folder(ground))
             registry, door = stack.enter_context(_with_door(folder))
             targets: list[dict[str, object]] = [
-                {"name": "source", "repository": f"{registry.host}/{repository}"},
-                {"name": "there", "repository": f"{door.host}/{repository}", "read-only": True},
+                {"name": "source", "repository": f"{registry.host}/{REPOSITORY}"},
+                {"name": "there", "repository": f"{door.host}/{REPOSITORY}", "read-only": True},
             ]
             config = _config(folder, *targets)
             options = (f"-config={config}", "-step-timeout=20s", "-concurrency=1")
@@ -192,7 +188,7 @@ def strangers_shut_out(ground: Ground) -> str:
         auth = tokens.auth(f"http://{tokens.address[0]}:{tokens.address[1]}/token")
         with Registry(folder / "public", token=auth) as registry:
             repository = f"{registry.host}/{REPOSITORY}"
-            with _anonymous(folder, ground, *_login(repository), "-anonymous=pull") as (monitor, works):
+            with _anonymous(folder, ground, *login(repository, PASSWORD), "-anonymous=pull") as (monitor, works):
                 await_true(lambda: works("pull") is True, LONG, "strangers to be let in")
                 tokens.strangers_may = ()
                 await_true(lambda: works("pull") is False, LONG, "strangers to be shut out")
@@ -254,7 +250,7 @@ def budget_ends(ground: Ground) -> str:
 @contextmanager
 def _measuring(folder: Path, ground: Ground, host: str) -> Iterator[Callable[[str, str], float]]:
     """Given a registry's host and port, have a monitor of it, and what awaits and returns one of its metrics."""
-    with Monitor(folder, ground.calm, *_login(f"{host}/{REPOSITORY}"), "-run-test-every=300ms") as monitor:
+    with Monitor(folder, ground.calm, *login(f"{host}/{REPOSITORY}", PASSWORD), "-run-test-every=300ms") as monitor:
 
         def found(name: str, label: str) -> re.Match[str] | None:
             lines = (line for line in monitor.get("/metrics")[1].splitlines() if label in line)

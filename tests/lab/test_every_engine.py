@@ -10,7 +10,7 @@ from lab import engine_table
 from lab.archive import file_system
 from lab.holdings import holdings
 from lab.monitor import once
-from lab.rested import await_loss, await_whole, images_of, pushes, resting
+from lab.rested import LAYERED, SINGLE, await_loss, await_whole, images_of, pushes, resting
 from lab.storage import Storage
 from lab.target import PASSWORD, USER, login
 
@@ -19,8 +19,6 @@ pytestmark = [pytest.mark.timeout(600), pytest.mark.everything]
 
 #: Those that can build: nothing rests elsewhere.
 BUILDING = [cell for cell in engine_table.engines() if cell.expected == ("up",)]
-
-SINGLE, LAYERED = "latest-cold-1", "latest-cold-2"
 
 
 @pytest.mark.parametrize("cell", BUILDING, ids=[cell.name for cell in BUILDING])

@@ -13,13 +13,24 @@ import pytest
 from lab.daemon import await_true
 from lab.monitor import Monitor, once
 from lab.registry import Registry
-from lab.rested import LONG, OFTEN, await_loss, await_whole, images_of, metric, pushes, resting, verdicts_of
+from lab.rested import (
+    LAYERED,
+    LONG,
+    OFTEN,
+    SINGLE,
+    await_loss,
+    await_whole,
+    images_of,
+    metric,
+    pushes,
+    resting,
+    verdicts_of,
+)
 from lab.small_world import SmallWorld
 from lab.storage import Storage
 from lab.target import PASSWORD, USER, login, path_of
 from lib.cycle.payload import INSTANCE_LABEL
 
-SINGLE, LAYERED = "latest-cold-1", "latest-cold-2"
 GONE = "it can't be pulled by its digest either (not_found)"
 
 

@@ -13,13 +13,11 @@ from lab.daemon import await_true
 from lab.engines import OLDER, DebianDocker, Podman
 from lab.monitor import Monitor, once
 from lab.registry import Registry
-from lab.rested import LONG, OFTEN, await_loss, cold_of, images_of, pushes
+from lab.rested import INDEX, LONG, OFTEN, await_loss, cold_of, images_of, pushes
 from lab.snapshot import take_snapshot
 from lab.storage import Storage
 from lab.target import PASSWORD, USER, login
 from lib.cycle.payload import INSTANCE_LABEL
-
-INDEX = "latest-cold-3"
 
 
 @pytest.fixture
