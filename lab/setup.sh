@@ -39,7 +39,7 @@ missing_packages() {
     [ -n "$python" ] || echo python3-venv
     [ "$for" = tests ] || return 0
     has openssl || echo openssl
-    has debootstrap || echo debootstrap
+    has mmdebstrap || echo mmdebstrap
     has systemd-nspawn || echo systemd-container
     has prometheus && has promtool || echo prometheus
     { has prometheus-alertmanager && has amtool; } || echo prometheus-alertmanager
@@ -63,7 +63,7 @@ missing_programs() {
     [ -n "$python" ] || echo 'python3 (3.11 or later, with venv and pip)'
     [ "$for" = tests ] || return 0
     has openssl || echo 'openssl (3 or later)'
-    has debootstrap || echo debootstrap
+    has mmdebstrap || echo mmdebstrap
     has systemd-nspawn || echo 'systemd-nspawn (systemd-container)'
     has prometheus || echo prometheus
     has promtool || echo 'promtool (of Prometheus)'

@@ -1,7 +1,7 @@
 """The image: built for real from the Dockerfile, and run as the README says.
 
 Its base is a stand-in, for no registry of the world may be needed here: a Debian root of the same suite, made by
-debootstrap and imported under the base's name.
+mmdebstrap and imported under the base's name.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _image(engine, session_lab):
     make_root(root, _SUITE)
     _slim(root)
     archive = subprocess.run(["tar", "--directory", root, "--create", "."], stdout=subprocess.PIPE, check=True).stdout
-    remove(root)  # what debootstrap mounted in it, too, should it have forgotten that
+    remove(root)
     engine.docker("import", "-", _BASE, stdin=archive)
     proxies = [f"--build-arg={name}={value}" for name, value in os.environ.items() if name.lower() in _PROXIES]
     origin = [f"--build-arg={name}={value}" for name, value in _ORIGIN.items()]
