@@ -106,7 +106,11 @@ def read_only(folder):
 
 
 @pytest.mark.parametrize(
-    ("fault", "words"), [(filled, "disk_full (host)"), (read_only, "Read-only file system")], ids=["full", "read-only"]
+    ("fault", "words"),
+    [
+        pytest.param(filled, "disk_full (host)", id="full"),
+        pytest.param(read_only, "Read-only file system", marks=pytest.mark.everything, id="read-only"),
+    ],
 )
 def test_without_room_for_temporary_files_the_verdict_is_unknown(world, tmp_path, fault, words):
     """The registry is not blamed for a full or read-only temporary folder; it is up as soon as there is room again."""
@@ -207,7 +211,10 @@ def test_what_one_target_lacks_is_that_ones_affair_and_passes(world, tmp_path):
 # does, with a clock of its own.
 
 
-@pytest.mark.parametrize("uptime_seconds", [1, YEAR_SECONDS], ids=["a second", "a year"])
+@pytest.mark.parametrize(
+    "uptime_seconds",
+    [pytest.param(1, marks=pytest.mark.everything, id="a second"), pytest.param(YEAR_SECONDS, id="a year")],
+)
 def test_how_long_the_host_has_been_up_is_all_the_same(world, tmp_path, uptime_seconds):
     """On a host that has just booted, and on one that has been up for a year, cycles come and are judged as ever."""
 

@@ -86,7 +86,9 @@ def test_what_one_may_only_pull_is_pulled_and_leaves_nothing(engine, registry, r
     assert snapshot() == before
 
 
-@pytest.mark.parametrize("kept", ["tag", "digest", pytest.param("other-name", marks=pytest.mark.everything), "layers"])
+@pytest.mark.parametrize(
+    "kept", ["layers", *(pytest.param(kept, marks=pytest.mark.everything) for kept in ("tag", "digest", "other-name"))]
+)
 def test_what_the_host_has_already_is_warm_and_stays_as_it_is(engine, repository, snapshot, theirs, kept):
     docker = engine.docker
     by_digest, other = f"{repository}@{theirs}", "somebody/kept:1"

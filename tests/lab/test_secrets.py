@@ -217,7 +217,7 @@ def test_the_watch_sees_a_file_that_others_may_read(tmp_path, mode, folder_mode,
     ("way", "log_format"),
     [
         pytest.param("flag", "text", marks=pytest.mark.everything),
-        ("environment", "json"),
+        pytest.param("environment", "json", marks=pytest.mark.everything),
         ("file", "text"),
         pytest.param("configuration", "json", marks=pytest.mark.everything),
     ],
@@ -258,7 +258,9 @@ def test_a_password_shows_nowhere(engine, own_registry, tmp_path, way, log_forma
     assert list(temporary.iterdir()) == []
 
 
-@pytest.mark.parametrize(("verb", "code"), [("login", 1), ("login", 0), ("pull", 1), ("push", 1)])
+@pytest.mark.parametrize(
+    ("verb", "code"), [("login", 1), ("login", 0), pytest.param("pull", 1, marks=pytest.mark.everything), ("push", 1)]
+)
 def test_what_docker_repeats_of_it_is_blanked(tmp_path, verb, code):
     """A docker that prints what it was told, in every form, gives nothing away: neither by a service nor by `once`."""
     world, state, said = SmallWorld(tmp_path / "world"), tmp_path / "state", tmp_path / "said"
