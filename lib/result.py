@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import accumulate, pairwise
+from sys import intern
 from typing import Any
 
 from lib.failure import Failure, Reason, Scope, Verdict
@@ -241,14 +242,15 @@ class Cycle:
             Verdict(shape["verdict"])  # it comes of the steps; one that is unknown was written by another program
             pushed, pulled = shape["pushed_digest"], shape["pulled_digest"]
             return cls(
-                target=read_text(shape["target"]),
-                repository=read_text(shape["repository"]),
-                tag=read_text(shape["tag"]),
+                # The same in all cycles of a target, of which many are kept: kept once.
+                target=intern(read_text(shape["target"])),
+                repository=intern(read_text(shape["repository"])),
+                tag=intern(read_text(shape["tag"])),
                 started=read_moment(shape["started"]),
                 seconds=read_number(shape["seconds"]),
                 steps=tuple(Step.from_dict(step) for step in shape["steps"]),
                 pushed_digest=None if pushed is None else read_text(pushed),
-                pulled_digest=None if pulled is None else read_text(pulled),
+                pulled_digest=pushed if pulled == pushed else None if pulled is None else read_text(pulled),
                 payload_bytes=int(read_number(shape["payload_bytes"])),
             )
         except TypeError as error:
