@@ -238,13 +238,13 @@ _WAYS = (
     Cell("context-tls-buildkit", _docker(NEWEST, TlsDocker), "buildkit"),
     Cell("ssh", _docker(NEWEST, SshDocker), "auto"),
     Cell("ssh-buildkit", _docker(NEWEST, SshDocker), "buildkit"),
-    Cell("userns-remap", _USERNS, "auto"),
+    Cell("userns-remap", _USERNS, "auto", is_quick=True),
     Cell("userns-remap-buildkit", _USERNS, "buildkit"),
     Cell("ipv6-address", _NEWEST_CONTAINERD, "auto", reach=_over_ipv6),
     Cell("ipv6-address-buildkit", _NEWEST_DOCKER, "buildkit", reach=_over_ipv6),
-    Cell("rootless-docker", _ROOTLESS, "auto", reach=_at_hosts_loopback),
+    Cell("rootless-docker", _ROOTLESS, "auto", reach=_at_hosts_loopback, is_quick=True),
     Cell("rootless-docker-buildkit", _ROOTLESS, "buildkit", reach=_at_hosts_loopback),
-    Cell("rootless-podman", lambda folder, _: RootlessPodman(folder), "auto"),
+    Cell("rootless-podman", lambda folder, _: RootlessPodman(folder), "auto", is_quick=True),
 )
 
 
