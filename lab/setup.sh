@@ -161,7 +161,10 @@ if [ "${1-}" = --tests ]; then
 fi
 find_python
 if [ -n "$(missing_programs)" ] && has apt-get && [ "$(id -u)" -eq 0 ]; then
+    # Meanwhile, with the Python that is there. If that fails, it is tried, and fails, again below.
+    if [ -n "$python" ]; then prepare_python "$@" & fi
     install_packages
+    wait
 fi
 missing=$(missing_programs)
 if [ -n "$missing" ]; then
