@@ -92,7 +92,7 @@ class Daemon:
             await_true(self._answers_or_raises, START_SECONDS, f"{program.argv[0]} to answer")
         except LabError as error:
             self.kill()
-            raise LabError(f"{error}. Its last words:\n{_last_lines(program.log)}") from None
+            raise LabError(f"{error}. Its last words:\n{last_lines(program.log)}") from None
         except BaseException:
             self.kill()
             raise
@@ -160,6 +160,7 @@ def await_true(condition: Callable[[], bool], seconds: float, what: str) -> None
         pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
 
 
-def _last_lines(log: Path) -> str:
+def last_lines(log: Path) -> str:
+    """Given the file that a program logs to, return its last lines, to be shown below a fault."""
     lines = log.read_text(errors="replace").splitlines()
     return "\n".join(f"    {line}" for line in lines[-_LOG_LINES:]) or "    (it printed nothing)"

@@ -18,6 +18,7 @@ from queue import Queue
 
 from lab.certificates import Authority
 from lab.closing import Holding
+from lab.daemon import LabError, last_lines
 from lab.engine import Engine
 from lab.misbehaviour import tls
 from lab.mounts import small_disk, with_mounts
@@ -75,12 +76,24 @@ class Ground:
 
     @contextmanager
     def sick_engine(self) -> Iterator[Engine]:
-        """Lend an engine to one row alone, which may stop, fill or kill it as long as it runs again afterwards."""
+        """Lend an engine to one row alone, which may stop, fill or kill it as long as it runs again afterwards.
+
+        Raise LabError if it does not: that is this row's failure, and not the next one's, whose engine runs.
+        """
         engine = self._sick.get()
+        words = ""
         try:
             yield engine
         finally:
-            self._sick.put(engine)
+            try:
+                if not engine.answers():
+                    words = last_lines(engine.folder / "dockerd.log")
+                    engine.kill()
+                    engine.start()
+            finally:
+                self._sick.put(engine)
+        if words:
+            raise LabError(f"the row left its engine without an answer. Its last words:\n{words}")
 
     def trust(self, engine: Engine, host: str) -> None:
         """Given an engine, and the host and port of a registry, have it trust the authority there."""
