@@ -57,19 +57,17 @@ _PHASE_SECONDS = re.compile(
 _HEAD = f"""# Engines
 
 Whole cycles on every engine that users have: the latest result of each, written by
-`python -m lab.engine_table docs/engines.md`. Given names of rows, that measures these alone.
+`python -m lab.engine_table docs/engines.md`. With names of rows, it measures only those.
 
-On each, somebody else has an image and, but for podman, a build cache. Then a monitor runs cycles with {LAYERS} layers
-of payload. The registry's own log says how many of the layers that were pushed were read back in the cycle.
+On each engine, somebody else has an image and, except on podman, a build cache. Then a monitor runs cycles with
+{LAYERS} layers of payload. The registry's own log says how many of the pushed layers were read back in the cycle.
 
 *Left* is what the engine holds afterwards and did not hold before: images, containers, volumes, records of the build
-cache, and what its containerd lists of content and snapshots; *lost* is what it holds no more. *History* is what
-BuildKit's history of builds grew by (containerd's namespace `moby_history`, or with the classic image store BuildKit's
-own folder), and *folder* what all of the engine's folder grew by on the disk, which also counts what a new engine
-writes once.
+cache, and the content and snapshots that its containerd lists; *lost* is what it no longer holds. *History* is how much
+BuildKit's history of builds grew (containerd's namespace `moby_history`, or with the classic image store BuildKit's own
+folder), and *folder* how much the engine's whole folder grew on the disk, including what a new engine writes once.
 
-A row is right if every cycle came to the verdict that is expected, every layer was read back, and nothing is left or
-lost.
+A row is right if every cycle came to the expected verdict, every layer was read back, and nothing is left or lost.
 
 """
 _COLUMNS = {

@@ -1,12 +1,12 @@
 """Asks the monitor of this container whether it can judge: docker's HEALTHCHECK.
 
 Where it listens, and whether it speaks TLS, is read from what the container was started with, as the monitor itself
-reads it. Exits with 0 where /health answers 200, else with 1, and prints what it answers.
+reads it. Exits with 0 if /health answers 200, else with 1, and prints the answer.
 
 It has neither password nor client certificate, and nobody should leave them in a container for its sake. Where one is
 asked for, that the monitor asks is taken for health: it answers, though whether it can judge stays its secret.
 """
-# ruff: noqa: INP001  it is no part of a package: the image has it beside monitor.py
+# ruff: noqa: INP001  it is not part of a package: the image has it beside monitor.py
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@
 #   sh deploy/systemd/install.sh --uninstall           all of these but configuration and history
 #   sh deploy/systemd/install.sh --uninstall --purge   those, too
 #
-# Needs Python 3.11 or later with venv, and pip's way to the packages (PIP_INDEX_URL, PIP_NO_INDEX and so on count).
-# It starts nothing, but a service that runs is restarted; should the new version not start, the old one is put back.
+# Needs Python 3.11 or later with venv, and pip's way to the packages (PIP_INDEX_URL, PIP_NO_INDEX and so on count). It
+# starts nothing, but restarts a service that runs; if the new version does not start, the old one is put back.
 set -eu
 umask 022
 
@@ -34,7 +34,7 @@ usage() {
     exit 2
 }
 
-# Sets `python` to the first that will do.
+# Sets `python` to the first one that is new enough and has what is needed.
 find_python() {
     for python in python3 /usr/bin/python3 python3.13 python3.12 python3.11; do
         if "$python" -c "$SUITABLE" >/dev/null 2>&1; then return; fi
@@ -50,12 +50,12 @@ make_user() {
     fi
 }
 
-# Nothing that is there is touched: it is the administrator's. But a folder of passwords as the first installer made it
-# is opened to the service; the files in it are not.
+# Nothing that exists is changed: it is the administrator's. One exception: a folder of passwords as the first installer
+# made it is opened to the service; the files in it are not.
 make_configuration() {
     install -d -m 0750 -o root -g $NAME "$ETC"
     if [ ! -d "$ETC/passwords" ] || [ "$(stat -c %a:%U:%G "$ETC/passwords")" = 700:root:root ]; then
-        # A file that is made in it is of the service's group.
+        # Files made in it belong to the service's group.
         install -d -m 2750 -o root -g $NAME "$ETC/passwords"
     fi
     if [ ! -e "$ETC/config.yml" ]; then
@@ -64,7 +64,7 @@ make_configuration() {
     fi
 }
 
-# Makes a release beside the one in use, and sets `release` to its folder. What is not complete is removed.
+# Makes a release beside the one in use, and sets `release` to its folder. An incomplete one is removed.
 make_release() {
     install -d "$OPT"
     release=$(mktemp -d "$OPT/release.XXXXXX")
@@ -88,7 +88,7 @@ use() {
     install -d "$UNITS"
     install -m 0644 "$1/$UNIT" "$UNITS/.$UNIT"
     mv -f "$UNITS/.$UNIT" "$UNITS/$UNIT"
-    if [ -e "$1/$NAME" ]; then # a release before this one has none
+    if [ -e "$1/$NAME" ]; then # an earlier release may have none
         install -d "$(dirname "$COMMAND")"
         install -m 0755 "$1/$NAME" "$COMMAND.new"
         mv -f "$COMMAND.new" "$COMMAND"

@@ -1,6 +1,6 @@
 #!/bin/sh
 # ExecReload of registry-monitor.service: has the monitor read its configuration again, and fails if that was refused.
-# The monitor itself answers: no other process sees the service's credentials, or what holds when it reads them.
+# The monitor itself answers: no other process sees the service's credentials, or what is in force when it reads them.
 set -eu
 answer=$RUNTIME_DIRECTORY/reload
 rm -f "$answer"

@@ -19,15 +19,15 @@ from lab.session import Lab
 
 _HEAD = """# The fault matrix
 
-What the monitor makes of every fault that was thought of, at every step that it can strike: the latest result, written
-by `python -m lab.faults.table docs/fault-matrix.md`. {count} rows in {seconds:.0f} s, {right} as expected.
+What the monitor makes of every fault that we could think of, at every step that it can strike: the latest result,
+written by `python -m lab.faults.table docs/fault-matrix.md`. {count} rows in {seconds:.0f} s, {right} as expected.
 
-Docker CLI {client}, engine {server}, registry {registry}. The registry is met over TLS at an address in a network
-namespace; a proxy before it, iptables, a name server and a token server misbehave there for real. Each fault strikes as
-its step begins and is then lifted; a row is right if the cycle failed at that step, within its deadline, with the
-expected verdict, scope and reason, the next cycle was up, and nothing was left on the host. Seconds are the step's;
-`retries` are docker's own. Deadlines are short here (mostly 4 s); if docker tries again by itself before it says why
-it fails, they are longer.
+Docker CLI {client}, engine {server}, registry {registry}. The registry is reached over TLS at an address in a network
+namespace; a proxy in front of it, iptables, a name server and a token server misbehave there for real. Each fault
+strikes as its step begins and is then lifted. A row is right if the cycle failed at that step, within its deadline,
+with the expected verdict, scope and reason, the next cycle was up, and nothing was left on the host. Seconds are the
+step's; `retries` are docker's own. Deadlines are short here (mostly 4 s), but longer if docker retries by itself before
+it says why it fails.
 
 | step | fault | verdict | scope | reason | seconds | retries | |
 | --- | --- | --- | --- | --- | ---: | ---: | --- |

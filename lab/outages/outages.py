@@ -1,4 +1,4 @@
-"""The list: 39 outages, as those who had them reported them, and what brings each about here."""
+"""The list: 39 outages, as their victims reported them, and what brings each about here."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ OUTAGES: tuple[Outage, ...] = (
     Outage(
         4,
         "quay.io, 12 to 16 November 2023",
-        "a migration cut old manifests short; new images were whole",
+        "a migration truncated old manifests; new images were intact",
         "rested image lost: server_error",
         replay=rested(manifest_truncated),
         watched=_RESTED,
@@ -129,7 +129,7 @@ OUTAGES: tuple[Outage, ...] = (
     _cycle(
         6,
         "quay.io (seen by Aptible)",
-        "manifests were answered, layers were not",
+        "requests for manifests were answered, those for layers were not",
         PULL,
         blob_get(silence),
         TIMEOUT,
@@ -153,11 +153,11 @@ OUTAGES: tuple[Outage, ...] = (
     _cycle(
         9,
         "Docker Hub, 5 July 2020",
-        "a rule against bots let downloads hang in some regions",
+        "a rule against bots made downloads hang in some regions",
         PULL,
         blob_get(downloading(stalled(20_000))),
         TIMEOUT,
-        note="only from a region, an engine and a kernel that the rule met",
+        note="only from a region, an engine and a kernel that the rule matched",
     ),
     Outage(
         10,
@@ -199,9 +199,9 @@ OUTAGES: tuple[Outage, ...] = (
     Outage(
         15,
         "Docker Hub over IPv6, 2023 and 2024",
-        "token server and store failed over IPv6, or were slow",
-        note="docker falls back to IPv4 without a word, so a cycle only gets slower; an engine that has IPv6 alone"
-        " would see it as `unreachable`",
+        "the token server and store failed over IPv6, or were slow",
+        note="docker silently falls back to IPv4, so a cycle only gets slower; an engine with only IPv6 would see it as"
+        " `unreachable`",
     ),
     _cycle(
         16,
@@ -241,7 +241,7 @@ OUTAGES: tuple[Outage, ...] = (
         20,
         "GitLab.com, January and February 2022",
         "a redirect to the CDN broke a client that is not docker, from outside of Google's cloud",
-        note="the docker CLI was not concerned",
+        note="the docker CLI was not affected",
     ),
     Outage(
         21,
@@ -278,7 +278,7 @@ OUTAGES: tuple[Outage, ...] = (
     Outage(
         25,
         "registry.k8s.io, 2023 to 2025",
-        "one region failed, at last one pull in five to ten",
+        "one region failed, in the end for one pull in five to ten",
         SERVER_ERROR,
         replay=at_another_door(answer(503), "/manifests/"),
         watched=_THERE,
@@ -286,8 +286,8 @@ OUTAGES: tuple[Outage, ...] = (
     Outage(
         26,
         "MCR, 2 July 2022 and 9 January 2024",
-        "the certificate of a region's store ended",
-        "certificate ends in 9 days",
+        "the certificate of a region's store expired",
+        "certificate expires in 9 days",
         replay=certificate_ends,
         watched=_THERE,
         within="14 days before (CertificateExpires)",
@@ -306,8 +306,8 @@ OUTAGES: tuple[Outage, ...] = (
     Outage(
         28,
         "Meteor",
-        "the certificate of their own registries ended after five years, and nobody watched it",
-        "certificate ends in 9 days",
+        "the certificate of their own registries expired after five years, and nobody watched it",
+        "certificate expires in 9 days",
         replay=certificate_ends,
         within="14 days before (CertificateExpires)",
     ),
@@ -349,11 +349,11 @@ OUTAGES: tuple[Outage, ...] = (
     _cycle(
         33,
         "Harbor, several",
-        "a robot account had expired; a project's quota was reached, and was told as 403",
+        "a robot account had expired; a project's quota was reached, and reported as 403",
         LOGIN,
         outside.password_changed,
         UNAUTHORIZED,
-        note="one's own account and project alone; nothing warns before",
+        note="only your own account and project; nothing warns beforehand",
     ),
     Outage(
         34,
@@ -362,12 +362,12 @@ OUTAGES: tuple[Outage, ...] = (
         "7 of 100 pulls left",
         replay=budget_ends,
         within="before it is used up (RateLimitLow)",
-        note="one's own account and address alone",
+        note="only your own account and address",
     ),
     Outage(
         35,
         "ACR, March 2026",
-        "healthy on the outside; a replica showed what had been replaced",
+        "looked healthy; a replica showed replaced images",
         STALE,
         replay=stale_replica,
         watched="a `read-only` target there, `replica-of` the source",
@@ -376,7 +376,7 @@ OUTAGES: tuple[Outage, ...] = (
     Outage(
         36,
         "mirrors, several",
-        "a mirror went on showing an old `latest`",
+        "a mirror kept showing an old `latest`",
         STALE,
         replay=stale_replica,
         watched="a `read-only` target there, `replica-of` the source",
@@ -385,7 +385,7 @@ OUTAGES: tuple[Outage, ...] = (
     _cycle(
         37,
         "proxies before registries, several",
-        "a limit to the size of a body refused large layers",
+        "a limit on the size of a body refused large layers",
         PUSH,
         layer_put(answer(413, HTML, "text/html")),
         REJECTED,
@@ -401,7 +401,7 @@ OUTAGES: tuple[Outage, ...] = (
     Outage(
         39,
         "exposed registries (Unit 42, 2020)",
-        "80 let strangers pull, 92 push",
+        "80 let strangers pull, 92 let them push",
         "anonymous pull works, anonymous push works",
         replay=strangers_let_in,
         watched="`anonymous: refused`",

@@ -228,7 +228,7 @@ def certificate_ends(ground: Ground) -> str:
         soon = ground.authority.issue(lane.name, ends=timedelta(days=9))
         with lane.proxy.behind(tls(soon)), _measuring(folder, ground, lane.host) as metric:
             left = metric("certificate_expiry_timestamp_seconds", 'role="registry"') - time.time()
-    return f"certificate ends in {left / 86400:.0f} days"
+    return f"certificate expires in {left / 86400:.0f} days"
 
 
 def budget_ends(ground: Ground) -> str:

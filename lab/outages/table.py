@@ -26,14 +26,14 @@ _DEADLINE_SECONDS = 120
 
 _HEAD = """# Outages that happened, replayed
 
-Outages of registries that were reported, what this monitor says when they come again, and after how long. Each is
-brought about in the lab with a real engine and a real registry, and the table shows what the monitor said: written by
+Reported outages of registries, what this monitor says when they happen again, and after how long. Each is replayed in
+the lab with a real engine and a real registry, and the table shows what the monitor said: written by
 `python -m lab.outages.table docs/outages.md` in {seconds:.0f} s. Each is also a test in `tests/lab/test_outages.py`, by
-its number and name. {seen} of {count} are seen, {right} of these named as they have to be.
+its number and name. {seen} of {count} are seen, {right} of these named as they should be.
 
 "Watched by" says what has to be configured; if it is empty, a target with the defaults sees it. "Alerted within" is the
-longest time until an alert fires with the defaults: the next cycle after at most 2 minutes, a second one 30 seconds
-after it, and the seconds that both take. A step that hangs takes its deadline of 2 minutes.
+longest time until an alert fires with the defaults: the next cycle comes after at most 2 minutes, the second one 30
+seconds after it, and both take their time. A step that hangs takes until its deadline, 2 minutes.
 
 | # | outage | what happened | watched by | what the monitor says | alerted within | |
 | ---: | --- | --- | --- | --- | --- | --- |
