@@ -16,10 +16,10 @@ from bench.spread import estimate, ratio
 from lab.daemon import LabError
 from lab.monitor import Monitor
 
-METHOD = """The monitor, as a program, has 50 targets that are always due, with a payload of 64 KiB. `xargs -P` runs the
-plain script as many times side by side, half of its cycles before the monitor's and half after, on the same engine and
-registry. A rate is taken from the times between the ends of cycles: of the monitor's after each target had its first
-cycle, of the script's while no place was idle."""
+METHOD = """The monitor, as a program, has 50 targets that are always due, with a payload of 64 KiB. `xargs -P` runs as
+many plain scripts side by side, half of its cycles before the monitor's and half after, on the same engine and
+registry. The rate is derived from the times between the ends of cycles: for the monitor after each target's first
+cycle, for the script while no slot was idle."""
 
 TARGETS, CYCLES, CONCURRENCIES = 50, 40, (1, 2, 4, 8, 16)
 SHORT_TARGETS, SHORT_CYCLES, SHORT_CONCURRENCIES = 3, 16, (2,)
@@ -47,7 +47,7 @@ def measure(site: Site, *, short: bool = False) -> Result:
         figures += (
             Figure(
                 f"capacity.ratio_{concurrency}",
-                f"concurrency {concurrency}: cycles a minute, over those of `xargs -P {concurrency}`",
+                f"concurrency {concurrency}: cycles a minute, relative to `xargs -P {concurrency}`",
                 "",
                 # The more time between two ends, the fewer cycles.
                 ratio(plain, own, statistics.fmean),

@@ -20,11 +20,11 @@ from lab.small_world import DOCKER, SmallWorld
 from lib.options import parse_options
 
 METHOD = """The monitor, as a program, with a docker that is a shell script and takes some milliseconds a command
-(`lab/small_world.sh`). However many targets there are, eight cycles are due each second; the history begins with
-10,000 cycles, of which the monitor keeps up to 200 a target. Memory is resident memory (RSS) after some seconds of
-cycles and the answers to `/metrics` and `/`; the peak is the most that it ever was. Growth is the slope of a line
-through the resident memory by the number of cycles, with 10 targets whose history is full. CPU is that of the
-monitor's own threads, all that they did, over the cycles in that time."""
+(`lab/small_world.sh`). However many targets there are, eight cycles are due each second; the history begins with 10,000
+cycles, of which the monitor keeps up to 200 a target. Memory is resident memory (RSS) after some seconds of cycles and
+the answers to `/metrics` and `/`; the peak is the highest value. Growth is the slope of a line fitted to the resident
+memory by the number of cycles, with 10 targets whose history is full. CPU is all the CPU time of the monitor's own
+threads, divided by the cycles in that time."""
 
 CROWDS, SHORT_CROWDS = (1, 10, 50, 200, 1000), (1, 10)
 _PAST_CYCLES, _MOST_KEPT = 10_000, 200

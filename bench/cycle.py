@@ -12,10 +12,10 @@ from bench.spread import in_turn, median, ratio
 from bench.wired import Wired, run_bare
 from lib.command import Command, Completed
 
-METHOD = """Whole cycles, cleaning up included, of the monitor (in process, wired as the program is), of
-[`bench/plain.sh`](../bench/plain.sh), which runs the same docker commands, and of the monitor with `subprocess` in
-place of `sh`. They take turns on one engine and one registry, with the default payload. The CPU time is what the
-monitor's own threads used; what its children used is docker's."""
+METHOD = """Whole cycles, including the clean-up, of the monitor (in process, wired as in the program), of
+[`bench/plain.sh`](../bench/plain.sh), which runs the same docker commands, and of the monitor with `subprocess` instead
+of `sh`. They take turns on one engine and one registry, with the default payload. The CPU time is that of the monitor's
+own threads; its children's is docker's."""
 
 ROUNDS, SHORT_ROUNDS = 36, 4
 
@@ -45,14 +45,16 @@ def measure(site: Site, *, short: bool = False) -> Result:
     docker_cpu = (used.ru_utime + used.ru_stime - children.ru_utime - children.ru_stime) / (3 * (len(own) + 1))
     in_a_cycle = len(commands) / (len(own) + 1)
     figures = (
-        Figure("cycle.ratio", "cycle time over the plain script's", "", ratio(own, script), Limit(1.03), Limit(2)),
+        Figure(
+            "cycle.ratio", "cycle time, relative to the plain script's", "", ratio(own, script), Limit(1.03), Limit(2)
+        ),
         Figure("cycle.pairs", "the same, pair by pair", "", median([a / b for a, b in zip(own, script, strict=True)])),
         Figure("cycle.without_sh", "the same without `sh`", "", ratio(without, script)),
         Figure("cycle.seconds", "cycle time", "s", median(own)),
         Figure("cycle.plain_seconds", "the plain script's", "s", median(script)),
         Figure(
             "cycle.sh",
-            "what `sh` takes more than `subprocess`, a command",
+            "extra time of `sh` over `subprocess`, a command",
             "ms",
             median([(a - b) / in_a_cycle * 1000 for a, b in zip(own, without, strict=True)]),
         ),
@@ -60,7 +62,7 @@ def measure(site: Site, *, short: bool = False) -> Result:
         Figure("cycle.cpu_without_sh", "the same without `sh`", "ms", median(bare_cpu).scaled(1000)),
         Figure(
             "cycle.cpu_share",
-            "the monitor's own CPU over that of its docker commands",
+            "the monitor's own CPU, relative to that of its docker commands",
             "",
             median([cpu / docker_cpu for cpu in own_cpu]),
             gross=Limit(0.6),

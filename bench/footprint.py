@@ -105,10 +105,10 @@ class Figure:
         return self.growth(samples) <= self.bound
 
 
-_WHOLE = "less than one in 2,000 cycles: one that stays shows as a slope of its own"
+_WHOLE = "less than one in 2,000 cycles: even one that stays shows as a slope"
 
 #: Of the 20.10 with its classic store. A layer that stays is five files and more.
-_RECORDS = "the engine keeps two records of each layer that it ever moved, a block each, and removes them never"
+_RECORDS = "the engine keeps two records of each layer that it ever moved, a block each, and never removes them"
 
 #: Every number, in the order of a reader's interest.
 FIGURES = (
@@ -118,7 +118,10 @@ FIGURES = (
     Figure("children", "child processes", 0.5, _WHOLE),
     Figure("temporary_files", "temporary files and folders", 0.5, _WHOLE),
     Figure(
-        "state_kib", "state-dir, KiB", 3000, "3 KiB a failed cycle; 1,000 a target are kept, and there were as many"
+        "state_kib",
+        "state-dir, KiB",
+        3000,
+        "3 KiB a failed cycle; 1,000 a target are kept, and there were that many from the start",
     ),
     Figure("images", "images", 0.5, _WHOLE),
     Figure("containers", "containers", 0.5, _WHOLE),

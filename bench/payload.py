@@ -17,7 +17,7 @@ from lab.monitor import Monitor
 from lib.quantity import format_size
 
 METHOD = """Cycles of the monitor (in process) and of the plain script take turns, as for the cycle time. The peak is
-the most resident memory that the monitor, as a program of its own, had by the end of a cycle with that payload."""
+the most resident memory that the monitor, as a program of its own, had used by the end of a cycle with that payload."""
 
 _KIB, _MIB = 1024, 1024 * 1024
 #: How many rounds each, so that the large ones do not take all the time.
@@ -64,7 +64,7 @@ def measure(site: Site, *, short: bool = False) -> Result:
         ),
         Figure(
             "payload.memory",
-            f"peak memory with {_size(by_size[-1])} less that with {_size(by_size[0])}",
+            f"peak memory with {_size(by_size[-1])} minus that with {_size(by_size[0])}",
             "MB",
             median([(by_size[-1].peak_bytes - by_size[0].peak_bytes) / _MB]),
             Limit(4),
@@ -116,7 +116,7 @@ def _peak(site: Site, payload: Payload) -> float:
 
 def _ratio(moved: _Moved, what: str) -> Figure:
     key = f"payload.ratio_{moved.payload.size}_{moved.payload.layers}"
-    return Figure(key, f"{what}: cycle time over the plain script's", "", ratio(moved.own, moved.script))
+    return Figure(key, f"{what}: cycle time, relative to the plain script's", "", ratio(moved.own, moved.script))
 
 
 def _moved_bytes(moved: _Moved) -> int:

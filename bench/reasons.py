@@ -7,28 +7,28 @@ from collections.abc import Iterable
 from bench.result import Figure
 
 _SH = (
-    "`sh` forks in Python: the kernel copies the page tables, and each page that parent or child then write to. The "
-    "figures without `sh` show what the same cycle takes with `subprocess`, which uses vfork; but `sh` is asked for."
+    "`sh` forks in Python: the kernel copies the page tables, and each page that parent or child then writes to. The "
+    "figures without `sh` show what the same cycle takes with `subprocess`, which uses vfork; but `sh` is required."
 )
 
 _BUSY = (
-    "what `sh` takes of a cycle (see the cycle time) is more of a short one, as these are; and where the cores are "
-    "busy, its CPU time is lost to other cycles."
+    "the time that `sh` takes (see the cycle time) is a larger share of cycles as short as these; and when the cores "
+    "are busy, other cycles lose its CPU time."
 )
 
 _MEMORY = (
-    "9 MB of this are Python's, 11 MB what `sh` loads with itself (asyncio, ssl, importlib.metadata), 14 MB the other "
+    "9 MB of this is Python itself, 11 MB is what `sh` loads (asyncio, ssl, importlib.metadata), 14 MB the other "
     "libraries and the program, and the rest comes with the first cycles and the first look at the page."
 )
 
 _IMPORTS = (
-    "nearly all of this is Python that imports: a quarter of it `sh`, the rest the HTTP server, SQLite, YAML and the "
-    "program. It is processor time, and so longer on a slow machine."
+    "nearly all of this is Python's imports: a quarter of it `sh`, the rest the HTTP server, SQLite, YAML and the "
+    "program. It is processor time, so it is longer on a slow machine."
 )
 
 _FEW_IMPORTS = (
-    "Python that imports, here without `sh`: a third is dataclasses with what that loads (inspect, ast), another third "
-    "ConfigArgParse with argparse."
+    "Python's imports, here without `sh`: a third is dataclasses and what it loads (inspect, ast), another third is "
+    "ConfigArgParse and argparse."
 )
 
 #: By the figure's key, or by what its key begins with.

@@ -13,13 +13,13 @@ from bench.spread import Spread
 
 _HEAD = """# Benchmarks
 
-What the monitor takes, and how near it comes to a plain script of the same docker commands: the latest result of
+What the monitor costs, and how close it comes to a plain script of the same docker commands: the latest result of
 `python -m bench` (`tox -e bench`), which writes this page and its plots. {date}, {minutes:.0f} minutes.
 
 {machine}
 
-What is compared was measured in turn, in one session, on one engine and one registry. A measured value is a median, and
-its spread the quartiles; for ratios and percentiles the spread is the 95 % interval (bootstrap).
+Values that are compared were measured in turn, in one session, on one engine and one registry. A measured value is a
+median, and its spread the quartiles; for ratios and percentiles the spread is the 95 % interval (bootstrap).
 
 ## Goals
 

@@ -21,8 +21,8 @@ from lib.options import parse_options
 
 METHOD = """The monitor, as a program, has 200 targets with 50 cycles of each in its history. Four of them are always
 due, one cycle at a time, with a payload of 64 KiB, on the real engine. The times are a client's on loopback, from its
-request to the last byte. For the cost, stretches of some cycles with a scrape of `/metrics` a second take turns with
-stretches without any; a cycle counts if it was whole within its stretch. So they do with 30 readers of `/`, in a
+request to the last byte. For the cost, stretches of some cycles with a scrape of `/metrics` each second alternate with
+stretches without any; a cycle counts if all of it is within its stretch. The same is done with 30 readers of `/`, in a
 process of their own on the same two cores, who ask again as soon as they have their answer."""
 
 TARGETS, BUSY = 200, 4
@@ -56,13 +56,13 @@ def measure(site: Site, *, short: bool = False) -> Result:
         Figure("scrape.size", "length of `/metrics`", "MB", median([size / 1e6])),
         Figure(
             "scrape.cost",
-            "cycle time with a scrape a second over that without",
+            "cycle time with a scrape a second, relative to that without",
             "",
             _ratio(*scraped),
         ),
         Figure(
             "scrape.readers",
-            "pace of cycles beside 30 readers who never pause, over that without",
+            "pace of cycles beside 30 readers who never pause, relative to that without",
             "",
             _ratio(*reversed(read)),
             Limit(0.75, at_least=True),

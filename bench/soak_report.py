@@ -21,27 +21,26 @@ _MOST_POINTS = 200
 
 _HEAD = """# The soak
 
-What {cycles} cycles with failures of every kind among them leave on a host: the latest result, written by `python -m
+What {cycles} cycles, with failures of every kind among them, leave on a host: the latest result, written by `python -m
 bench.soak --cycles {asked} --document docs/soak.md` (`tox -e soak`). It took {minutes:.0f} minutes.
 
 {machine}
 
-One monitor, a program of its own, watches {targets} targets, each with a registry of its own that is met over TLS,
-through a proxy that misbehaves on demand. One target is left alone. Each other one is struck by one fault of its list
-after the other: the fault stays until the monitor has counted a failure for the reason that it has to have, and the
-next comes when the target is up again. Now and then the whole engine is stopped, or hangs, or its disk is full. A soak
+One monitor, a program of its own, watches {targets} targets, each with a registry of its own that it reaches over TLS,
+through a proxy that misbehaves on demand. One target is left alone. Each of the others is struck by the faults of its
+list, one after the other: a fault stays until the monitor has counted a failure for the expected reason, and the next
+one comes when the target is up again. Now and then the whole engine is stopped, or hangs, or its disk is full. A soak
 ends early if a fault does not show, or a target does not recover. The history is full from the start, with
-{past:,} cycles a target before, of which every second failed.
+{past:,} earlier cycles a target, of which every second one failed.
 
-## What it takes of its host
+## What it takes from its host
 
-{rests} times, evenly over the cycles, nothing strikes, all targets have recovered, and the monitor is told by a
-reload to test them hourly. When it has come to rest, it is looked at. The first half is the warm-up: by then, each kind
-of failure has been met. Growth is the slope of Theil and Sen over the {settled} rests of the second half, by the number
-of cycles: the median over all pairs, which no peak moves. The most that it ever took is that of {samples} looks while
-it was at work.
+{rests} times, spread evenly over the cycles, the faults pause, all targets recover, and a reload makes the monitor test
+them only hourly. Once it has come to rest, it is measured. The first half is the warm-up: by then, each kind of failure
+has occurred. Growth is the Theil-Sen slope over the {settled} rests of the second half, by the number of cycles: the
+median over all pairs, which a peak does not move. The maximum is that of {samples} samples while it was at work.
 
-| | at rest after the warm-up | at rest at the end | at most | growth in 1,000 cycles | bound | why this bound | |
+| | at rest after the warm-up | at rest at the end | maximum | growth in 1,000 cycles | bound | why this bound | |
 | --- | ---: | ---: | ---: | ---: | ---: | --- | --- |
 """
 
@@ -50,11 +49,11 @@ _END = """
 
 ## What was left
 
-After SIGTERM it ended in {stop_seconds:.1f} s with exit code {exit_code}. Images, containers, volumes, networks and
-build cache of its engine were compared with what was there before, and its folder for temporary files and its processes
-were looked at: {left}.
+After SIGTERM it ended in {stop_seconds:.1f} s with exit code {exit_code}. The images, containers, volumes, networks
+and build cache of its engine were compared with what was there before, and its folder for temporary files and its
+processes were checked: {left}.
 
-## What was met
+## What occurred
 
 | target | up | down | unknown |
 | --- | ---: | ---: | ---: |
@@ -127,7 +126,7 @@ def report(soak: Soak, machine: str, plot_name: str) -> str:
         plot=plot_name,
         stop_seconds=soak.stop_seconds,
         exit_code=soak.exit_code,
-        left="; ".join(soak.left) or "nothing was left, and nothing was other",
+        left="; ".join(soak.left) or "nothing was left, and nothing was changed",
     )
     verdicts = [_row(target, *(f"{counts.cycles[target, verdict]:,}" for verdict in Verdict)) for target in targets]
     reasons = [_row(reason, f"{counts.of_reason(reason):,}") for reason in soak.reasons]
@@ -147,7 +146,7 @@ def plot(samples: Sequence[Sample], file: Path) -> None:
     """Given samples, draw some of their figures by the number of cycles, and write that to an SVG file."""
     chart = pygal.XY(
         js=(),  # no script of a stranger's in a document
-        title="What the monitor takes of its host",
+        title="What the monitor takes from its host",
         x_title="cycles",
         show_dots=False,
         legend_at_bottom=True,

@@ -13,9 +13,9 @@ from bench.spread import in_turn, median, ratio
 from lab.daemon import LabError
 from lib.failure.reason import Verdict
 
-METHOD = """The program is started afresh each time, with its files in the page cache. It listens when its log says so,
-and has its first verdict when its log has the first cycle, in a repository that nobody has used. Beside it runs the
-plain script, for the first time in another such repository."""
+METHOD = """The program is started from scratch each time, with its files in the page cache. It listens when its log
+says so, and has its first verdict when its log has the first cycle, in an unused repository. The plain script then runs
+for the first time in another unused repository."""
 
 TIMES, SHORT_TIMES = 12, 2
 _VERSION_TIMES = 20
@@ -47,7 +47,9 @@ def measure(site: Site, *, short: bool = False) -> Result:
         Figure("start.listening", "to listening", "ms", median(listening).scaled(1000), Limit(400)),
         Figure("start.verdict", "to the first verdict", "s", median(verdict)),
         Figure("start.plain", "the plain script's first run", "s", median(script)),
-        Figure("start.ratio", "to the first verdict over the plain script's first run", "", ratio(verdict, script)),
+        Figure(
+            "start.ratio", "to the first verdict, relative to the plain script's first run", "", ratio(verdict, script)
+        ),
     )
     boxes = {"version": version, "listening": listening, "first verdict": verdict, "plain script": script}
     return Result("Start", METHOD, figures, (Boxes("start", "From the start", "s", boxes),))

@@ -12,9 +12,9 @@ from bench.wired import Wired
 from lab.daemon import LabError
 from lib.command import Command, Completed, ShRunner
 
-METHOD = """Every docker command of some cycles: the seconds that the monitor tells, less those from the moment at which
-the kernel began the program to the one at which its last thread ended. The kernel stamps both by the same clock (its
-process events, netlink). Too long is positive."""
+METHOD = """Every docker command of some cycles: the seconds that the monitor reports, minus those from the moment when
+the kernel started the program to the moment when its last thread ended. The kernel stamps both by the same clock (its
+process events, netlink). Positive means that too long a time was reported."""
 
 CYCLES, SHORT_CYCLES = 25, 3
 
@@ -70,24 +70,24 @@ def measure(site: Site, *, short: bool = False) -> Result:
     told = witness.told
     errors = [one.error * 1000 for one in told]
     figures = (
-        Figure("truth.error", "by how much a command's time is told too long", "ms", median(errors), Limit(3)),
+        Figure("truth.error", "excess of a command's reported time", "ms", median(errors), Limit(3)),
         Figure(
             "truth.error_from_fork",
-            "the same, with the process' beginning for the program's",
+            "the same, from the start of the process instead of the program",
             "ms",
             median([(one.seconds - (one.life.exited - one.life.forked)) * 1000 for one in told]),
         ),
-        Figure("truth.start_up", "from fork to the program", "ms", median([_start_up(one) * 1000 for one in told])),
+        Figure("truth.start_up", "from the fork to the program", "ms", median([_start_up(one) * 1000 for one in told])),
         Figure(
             "truth.ratio",
-            "all that is told over all that was",
+            "all reported time, relative to all real time",
             "",
             estimate(told, lambda some: sum(one.seconds for one in some) / sum(one.program_seconds for one in some)),
             gross=Limit(1.5),
         ),
     )
     by_verb = {verb: [one.error * 1000 for one in told if one.verb == verb] for verb in dict.fromkeys(_verbs(told))}
-    plots = (Boxes("truth", "By how much the time of a docker command is told too long", "ms", by_verb),)
+    plots = (Boxes("truth", "Excess of a docker command's reported time", "ms", by_verb),)
     return Result("Truth of the times", METHOD, figures, plots)
 
 
