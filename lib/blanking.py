@@ -1,7 +1,7 @@
 """Blanking: the one place through which text that others wrote leaves the program, without the secrets in it.
 
-Two kinds of them: those that are known (a password, the logins of a Docker configuration), however they are encoded and
-wherever a line broke them; and those that only their place gives away (a URL's user and query, what follows Bearer).
+There are two kinds: known ones (a password, the logins of a Docker configuration), however they are encoded and
+wherever a line breaks them; and those that only their place gives away (a URL's user and query, what follows Bearer).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _Span = tuple[int, int]
 def without_secrets(text: str, secrets: Iterable[Secret] = ()) -> str:
     """Given a text that docker, a helper or a registry wrote, and the secrets that are known, return what may be shown.
 
-    In place of each secret stands a placeholder; the rest is as it was. Done again, it changes nothing more.
+    A placeholder replaces each secret; the rest is unchanged. Blanking a text again changes nothing more.
     """
     if not text:
         return text
@@ -31,7 +31,7 @@ def without_secrets(text: str, secrets: Iterable[Secret] = ()) -> str:
     needles = tuple({needle for secret in secrets for needle in _needles(secret)})
     spaced = tuple(text for text in (secret.reveal() for secret in secrets) if re.search(_GAP, text) and text.strip())
     while (shown := _blanked(text, (*_known(text, needles, _GAP), *_known(text, spaced), *_by_place(text)))) != text:
-        text = shown  # what a placeholder stands beside now can be a secret by its place
+        text = shown  # the text beside a placeholder can now be a secret by its place
     return text
 
 
@@ -45,18 +45,18 @@ def _blanked(text: str, spans: Iterable[_Span]) -> str:
     return "".join((*shown, text[end:]))
 
 
-# --- what is known ---
+# --- known secrets ---
 
-#: Letters of base64, or of a line among others, that are too few to be searched for.
+#: Fewer letters of base64, or of one line of several, are too few to search for.
 _FEW_LETTERS = 4
 
-#: What stands for a placeholder while secrets are searched for: a character that no text has, so that none spans it.
+#: Stands for a placeholder while secrets are searched for: a character that no text has, so that no match spans it.
 _BARRIER = "\ufdd0"
 
-#: What can come in between the characters of a secret: a line's end, and what cannot be seen.
+#: What can come between the characters of a secret: the end of a line, and what cannot be seen.
 _GAP = r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b|[\s\x00-\x1a\x1c-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]+"
 
-#: How a text can be encoded, by a character without which it is not.
+#: How a text can be encoded, by a character that every text so encoded has.
 _ENCODINGS = {
     "%": r"(?:%[0-9A-Fa-f]{2})+",
     "+": r"\+",
@@ -68,21 +68,21 @@ _ESCAPED = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
 
 @lru_cache(maxsize=256)
 def _needles(secret: Secret) -> frozenset[str]:
-    """Return what to look for in a text that was decoded, gaps left out: the secret, its lines, and it in base64."""
+    """Return what to look for in a decoded text without its gaps: the secret, its lines, and its base64 form."""
     text = secret.reveal()
     raw = text.encode(errors="surrogatepass")
     plain = re.sub(_GAP, "", text)
     if not plain:
         return frozenset()
     found = {plain}
-    # Of one with several lines, docker or a helper may print one.
+    # If it has several lines, docker or a helper may print just one.
     lines = [re.sub(_GAP, "", line) for line in text.splitlines()]
     found |= {line for line in lines if len(line) >= _FEW_LETTERS}
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         whole = encode(raw).decode()
         found |= {whole, whole.rstrip("=")}
         for before in range(3):
-            # The first and the last letter can hold bits of what stands beside it.
+            # The first and the last letter can hold bits of the neighbouring text.
             inner = encode(bytes(before) + raw).decode().rstrip("=")[(4 * before + 2) // 3 : -1]
             if len(inner) > _FEW_LETTERS:
                 found.add(inner)
@@ -90,11 +90,11 @@ def _needles(secret: Secret) -> frozenset[str]:
 
 
 def _known(text: str, needles: Sequence[str], gap: str = "(?!)") -> Iterator[_Span]:
-    """Given a text, what to look for in it decoded, and what is left out of it meanwhile, return where that is."""
+    """Given a text, what to look for in its decoded form, and what to leave out meanwhile, return where that is."""
     if not needles:
         return
     used = tuple(form for sign, form in _ENCODINGS.items() if sign in text)
-    # As it is, in each encoding, and in all at once: found as well if what stands before it looks like one.
+    # As it is, in each encoding, and in all at once: so it is found even if the text before it looks encoded.
     for forms in {(), *((form,) for form in used), used}:
         encoded = re.compile("|".join((re.escape(SECRET_PLACEHOLDER), *forms, gap)), re.DOTALL)
         left_out = re.compile(gap)
@@ -104,7 +104,7 @@ def _known(text: str, needles: Sequence[str], gap: str = "(?!)") -> Iterator[_Sp
 
         if forms:
             decoded = encoded.sub(lambda found: "".join(part for part, _ in decode(found[0])), text)
-        else:  # the same, and most texts need no more: a cycle's outputs take a millisecond or two
+        else:  # for most texts this is all: a cycle's outputs take a millisecond or two
             decoded = left_out.sub("", text.replace(SECRET_PLACEHOLDER, _BARRIER))
         places: list[_Span] = []
         for needle in filter(decoded.__contains__, needles):
@@ -116,7 +116,7 @@ def _known(text: str, needles: Sequence[str], gap: str = "(?!)") -> Iterator[_Sp
 
 
 def _places(text: str, encoded: re.Pattern[str], decode: Callable[[str], Iterable[tuple[str, int]]]) -> Iterator[_Span]:
-    """Return where in a text each character stands that its decoded form has."""
+    """Return the position in a text of each character of its decoded form."""
     end = 0
     for found in encoded.finditer(text):
         yield from ((at, at + 1) for at in range(end, found.start()))
@@ -145,11 +145,11 @@ def _characters(token: str) -> Iterable[tuple[str, int]]:
     return [(token.replace("+", " "), len(token))]
 
 
-# --- what its place gives away ---
+# --- secrets that their place gives away ---
 
 _HIDDEN = re.escape(SECRET_PLACEHOLDER)
 _LETTERS = r"[\w.~+/=%-]"
-#: Where a line broke what is long and has no spaces, the rest of it.
+#: The rest of a long text without spaces that a line's end broke.
 _NEXT_LINE = rf"""(?:[ \t]*\r?\n[ \t]*(?:&|{_LETTERS}){{16,}}(?=["'\s]|\Z))*"""
 
 #: A word, as far as a URL can reach, and what a URL's parts begin with, as they are and within another URL.
@@ -162,7 +162,7 @@ _USER_ENDS = re.compile(r"@(?!sha\d+:)|%40", re.IGNORECASE)
 #: What ends a sentence or a quotation, not a secret.
 _AFTER = ".,:;!'\\)]}"
 
-#: What stands under a name that says it all, outside of a URL as well: in a form, in JSON.
+#: A value whose name says that it is secret, also outside a URL: in a form, in JSON.
 _NAMED = re.compile(
     rf"""
     \b (?:x-\w+-(?:signature|credential|security-token) | sig | signature | (?:\w+_)?token | password | passwd
@@ -173,7 +173,7 @@ _NAMED = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
-#: What such helpers are known to say of themselves: the words of this table, and no others of theirs, are shown.
+#: Known messages of such helpers: only the words of this table are shown, and none of their others.
 _HELPERS_WORDS = re.compile(
     r"""
     (?<![\w-]) (?: credentials\ not\ found\ in\ native\ keychain | (?:keychain|collection|store) | is | pass
@@ -183,7 +183,7 @@ _HELPERS_WORDS = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-#: All that a credential helper printed on standard output, as docker quotes it; the end can be lost.
+#: Everything that a credential helper printed on standard output, as docker quotes it; the end can be lost.
 _HELPER = re.compile(r", out: `(?P<said>.*(?=`)|.*)", re.DOTALL)
 
 _WEB_TOKEN = re.compile(r"\beyJ[\w-]{8,}(?:\.[\w-]*)*")
@@ -212,7 +212,7 @@ _LIKE_A_TOKEN = re.compile(r"\d|[a-z][A-Z]|[=+~_%]")
 _FEW, _MANY = 4, 20
 
 
-#: What no text lacks that has a secret by its place: most have none of it, and are done with at once.
+#: Every text that has a secret by its place has one of these: most texts have none, and are done with at once.
 _SIGN = re.compile(r"[?@=`]|%3F|%40|%3D|basic|bearer|eyJ|[\"']\s*:", re.IGNORECASE)
 
 

@@ -35,7 +35,7 @@ logging.getLogger("sh").setLevel(logging.WARNING)
 #: How long a process group has to end after SIGTERM before it gets SIGKILL.
 GRACE_SECONDS = 1.0
 
-#: How `sh` hands on output. It takes them for the size of a buffer: what begins with the second is read byte by byte.
+#: How `sh` passes on output. It takes these as buffer sizes: with the second one, output is read byte by byte.
 _BY_THE_LINE, _AS_IT_COMES = 1, 0
 
 _LIBC = ctypes.CDLL(None)
@@ -43,7 +43,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Ending(StrEnum):
-    """How a process came to its end."""
+    """How a process ended."""
 
     ITSELF = "itself"
     DEADLINE = "deadline"
@@ -74,11 +74,11 @@ class Completed:
     """A command that ran and ended.
 
     Attributes:
-        exit_code: what it exited with; minus the signal's number if a signal ended it.
+        exit_code: its exit code; minus the signal's number if a signal ended it.
         stdout, stderr: the last part of what it printed, decoded.
-        seconds: from when the process became this program to its exit.
+        seconds: from the moment when the process became this program to its exit.
         ending: whether it ended by itself or was ended by us, and why.
-        was_paused: before we ended it, somebody had stopped it (SIGSTOP), whether or not it went on since.
+        was_paused: before we ended it, somebody had stopped it (SIGSTOP), whether or not it continued since.
         arrivals: when the lines of either output came, by the clock of `seconds`.
     """
 
@@ -104,7 +104,7 @@ class Stopped(Exception):  # noqa: N818  not an error: somebody asked for it
     """The monitor is being stopped, and the command was not run or was ended for that.
 
     Attributes:
-        was_cut_off: it was ended: what it was for can still come about.
+        was_cut_off: it was ended: its effect can still come about.
     """
 
     def __init__(self, *, was_cut_off: bool = False) -> None:
@@ -142,8 +142,8 @@ class ShRunner:
     def stop(self, patience: float = 0.0) -> None:
         """Start no more commands, and end all that run, except those that clean up.
 
-        Given how many seconds those have to come to an end by themselves: what is cut off can still come about after
-        that, and what comes to its end does not.
+        Given how many seconds those have to end by themselves: the effect of a command that is cut off can still come
+        about later, that of one that ends cannot.
         """
         with self._lock:
             self._stopping = True
@@ -185,7 +185,7 @@ class _Running:
         stdin = self.command.stdin
         began = time.monotonic()
         try:
-            with open(os.devnull, "rb") as empty:  # noqa: PTH123  a plain descriptor is all that is wanted
+            with open(os.devnull, "rb") as empty:  # noqa: PTH123  only a plain descriptor is wanted
                 self._sh = sh.Command(path)(
                     *arguments,
                     _in=empty if stdin is None else stdin.reveal().encode(),
@@ -212,7 +212,7 @@ class _Running:
             # The exception of `sh` holds a traceback of the child, and with it the whole argv.
             raise CommandError(f"{program}: could not be started: {last_words_of(error)}") from None
         self._started = max(began, _moment_of(self._sh.process.started))
-        self._sh.process.change_out_bufsize(_AS_IT_COMES)  # a line without an end would be kept whole
+        self._sh.process.change_out_bufsize(_AS_IT_COMES)  # otherwise a line without an end would be kept whole
         self._sh.process.change_err_bufsize(_AS_IT_COMES)
         try:
             threading.Thread(target=self._end_in_time, name="deadline", daemon=True).start()
@@ -250,14 +250,14 @@ class _Running:
         self._is_to_end.set()
 
     def _end_in_time(self) -> None:
-        """End it at its deadline, and what was asked to end and does not, by force: a thread of its own."""
+        """End it at its deadline, and by force if it was asked to end and does not: a thread of its own."""
         if not self._is_to_end.wait(self.command.deadline):
             self.end(Ending.DEADLINE)
         if not self._is_over.wait(GRACE_SECONDS):
             self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals, *, is_over: bool = False) -> None:
-        """Send a signal to its group, unless that is over: another group may have its number now."""
+        """Send a signal to its group, unless it has ended: another group may have its number now."""
         with self._lock:
             if not self._is_over.is_set():
                 with suppress(ProcessLookupError, PermissionError):

@@ -1,8 +1,8 @@
-"""Core dumps: none are made of this process, which has passwords in its memory, and none of the docker commands.
+"""Core dumps: prevents them for this process, which has passwords in its memory, and for the docker commands.
 
-The limit holds for what this process starts, which gets passwords, too. But a program that the kernel hands cores to
-may ignore it: so this process is marked as one that gives none, by which nobody but root can look into its memory,
-either.
+The limit also applies to the processes that this one starts, which get passwords, too. But a program that the kernel
+hands cores to may ignore it: so this process is also marked as not dumpable, which keeps everybody but root from
+reading its memory, too.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ _PR_SET_DUMPABLE = 4
 
 
 def forbid_core_dumps() -> None:
-    """Have none made of this process from now on, as far as this system lets us say so."""
-    # Where setting limits is not for this process, Python says so by a ValueError.
+    """Prevent core dumps of this process from now on, as far as this system allows."""
+    # If this process may not set limits, Python raises a ValueError.
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(AttributeError):

@@ -3,8 +3,8 @@
     CantRun    the options, the configuration or the host's set-up don't allow it: exit code 2
     NotNow     it can't run here now, and that may pass: exit code 4
 
-`once` has codes of its own for its verdicts (`lib.once`), which are never the answer to a fault of our own: whatever
-else is raised ends with 4, and never as a traceback, which can hold what must not be shown.
+`once` has codes of its own for its verdicts (`lib.once`), which a fault of our own never ends with: whatever else is
+raised ends with 4, and never as a traceback, which can hold what must not be shown.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class CantRun(Exception):  # noqa: N818  it is a state, not a fault
     """The program can't do what it is asked to. Its text says what is wrong and what to do.
 
     Attributes:
-        exit_code: what the program ends with.
+        exit_code: the program's.
     """
 
     exit_code = USAGE
@@ -33,7 +33,7 @@ class NotNow(CantRun):
 
 
 def ended_by(error: BaseException) -> tuple[int, str]:
-    """Given what ended the program, return its exit code, and the words for whoever started it; empty for none."""
+    """Given the exception that ended the program, return its exit code, and the message for the user, if any."""
     if isinstance(error, NotNow):
         words = str(error)
     elif isinstance(error, CantRun):
@@ -44,12 +44,12 @@ def ended_by(error: BaseException) -> tuple[int, str]:
         words = f"it can't run here now: {str(error) or type(error).__name__}"
     elif type(error) is RuntimeError and "thread" in str(error):
         words = f"{error}; raise the limit on processes of this user, service or container"
-    else:  # its text can quote a value, and so a password
+    else:  # the exception's text can quote a value, and so a password
         words = f"this is a fault in the monitor itself: {type(error).__name__} ({where(error)})"
     return NOT_NOW, f"registry-monitor: {words}"
 
 
 def where(error: BaseException) -> str:
-    """Given an exception, return the file and the line that it was raised at."""
+    """Given an exception, return the file and the line where it was raised."""
     places = [f"{Path(frame.f_code.co_filename).name}:{line}" for frame, line in walk_tb(error.__traceback__)]
     return places[-1] if places else "nowhere"

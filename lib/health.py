@@ -1,4 +1,5 @@
-"""Can we judge: the docker CLI is there, its daemon answers, and every worker is alive and within its deadlines.
+"""Whether we can judge: the docker CLI is there, its daemon answers, and every worker is alive and within its
+deadlines.
 
 What a registry does never changes that.
 """
@@ -21,14 +22,14 @@ _log = logging.getLogger(__name__)
 #: How often the daemon is asked whether it is there, unless a docker command has just shown that it is.
 ASK_EVERY_SECONDS = 10.0
 
-#: The least pause between two looks at whether it is to be asked.
+#: The shortest pause between two checks of whether it is to be asked.
 _LEAST_PAUSE_SECONDS = 0.5
 
-#: How long an answer stands: longer than a question and the pause after it can take.
+#: How long an answer is valid: longer than a question and the pause after it can take.
 _ANSWER_STANDS_SECONDS = 60.0
 
-#: What a cycle may take between two steps beyond its deadlines (asking the daemon, cleaning up), and a host that is
-#: overloaded to wake a worker.
+#: The time beyond its deadlines that a cycle may take between two steps (asking the daemon, cleaning up), or an
+#: overloaded host to wake a worker.
 GRACE_SECONDS = 60.0
 
 
@@ -63,7 +64,7 @@ class Health(Listener):
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """What keeps the monitor from judging, in words for an operator; empty if nothing does."""
+        """What keeps the monitor from judging, in words for operators; empty if nothing does."""
         broken_off = (worker.fault for worker in self._workers() if worker.fault)
         return (*self._daemon_faults(self._monotonic()), *self.stuck, *broken_off)
 
@@ -73,7 +74,7 @@ class Health(Listener):
 
     @property
     def stuck(self) -> tuple[str, ...]:
-        """The workers that nothing but a restart can help, in words: dead, or long past what they had to end or begin.
+        """The workers that only a restart can help, in words: dead, or long past the end or beginning that was due.
 
         Those that wait for others to end are not: the others are, if anybody is.
         """
@@ -83,7 +84,7 @@ class Health(Listener):
 
     def step_finished(self, target: Target, step: Step) -> None:  # noqa: ARG002  whosever cycle it is
         """Note, if a step's command succeeded, that the daemon has answered."""
-        # A login is not a sign of a daemon: newer clients do it by themselves.
+        # A login does not prove a daemon: newer clients log in by themselves.
         if step.outcome is Outcome.OK and step.name is not StepName.LOGIN:
             self._note_answer(None)
 
@@ -96,7 +97,7 @@ class Health(Listener):
             fault = self._ask_daemon()
         except Stopped:
             return
-        except Exception as error:  # noqa: BLE001  nobody else would notice that it is never asked again
+        except Exception as error:  # noqa: BLE001  nobody would notice that it is no longer asked
             fault = f"the docker daemon could not be asked: {type(error).__name__}: {error}"
         self._note_answer(fault)
 
@@ -104,7 +105,8 @@ class Health(Listener):
         pause = 0.0
         while not self._stopped.wait(pause):
             self.ask()
-            # From the last answer on, whoever had it: a daemon that dies right after it is found out as soon as others.
+            # Counted from the last answer, whoever got it: a daemon that dies right after that is noticed as soon as
+            # any other.
             passed = self._monotonic() - (self._answered or 0.0)
             pause = max(_LEAST_PAUSE_SECONDS, ASK_EVERY_SECONDS - passed)
 

@@ -1,4 +1,4 @@
-"""Instance: this monitor's process among those of its host, with a private folder for what no one else may read."""
+"""Instance: this monitor's process among those of its host, with a private folder that nobody else may read."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ class Instance:
     def __init__(self, parent: Path | None = None, engine: str = "") -> None:
         """Given the folder that takes private folders (the system's for temporary files by default), make one.
 
-        Given also what distinguishes the engine that it works on from others. What the dead had in their folders is
-        removed. Raise OSError if it can't be made.
+        Given also what distinguishes its engine from others. The contents of dead instances' folders are removed. Raise
+        OSError if it can't be made.
         """
         parent = parent or Path(tempfile.gettempdir())
         engine = sha256(engine.encode()).hexdigest()[:16]
         self.name = uuid4().hex
         self.folder = parent / f"{PREFIX}{self.name}"
         self.neighbours = Neighbours(parent, engine)
-        self.neighbours.look()  # first: the payloads of the dead can be what fills the disk
+        self.neighbours.look()  # first: payloads of dead instances may be filling the disk
         self._engine_note = f"{ENGINE_NOTE}{engine}"
         self._lock = self._make_locked()
         self._losses = 0
-        self._seen: dict[Path, int] = {}  # each folder in it, and how often it had been lost with all others by then
+        self._seen: dict[Path, int] = {}  # each folder in it, and how often all of them had been lost by then
         self._mending = threading.Lock()
 
     def new_folder(self, purpose: str) -> Path:
@@ -53,7 +53,7 @@ class Instance:
         return folder
 
     def restore(self, folder: Path) -> None:
-        """Given a folder within this instance's own, make either again if it was removed by somebody, and log that.
+        """Given a folder within this instance's own, make either again if somebody removed it, and log that.
 
         A cleaner of temporary files may do that. Raise OSError if it can't be made.
         """
@@ -70,28 +70,28 @@ class Instance:
             self._seen[folder] = self._losses
         if is_lost:
             _log.warning(
-                "a private folder of this monitor was removed by somebody, and is made again",
+                "somebody removed a private folder of this monitor; it is made again",
                 extra={"folder": str(folder), "advice": f"exclude {PREFIX}* from what cleans {self.folder.parent}"},
             )
 
     def note(self, name: str, text: str = "") -> None:
-        """Given a name that begins as one of `lib.neighbours`, and a text, leave that to whoever comes after this
-        process. A disk that takes none keeps nobody waiting.
+        """Given a name that begins with one of those in `lib.neighbours`, and a text, leave that note for the next
+        process. If the disk takes none, continue without it.
         """
         with suppress(OSError):
             (self.folder / name).write_text(text, encoding="utf-8")
 
     def done(self, name: str) -> None:
-        """Given the name of a note, of this process or a dead one, forget it: what it is about is done."""
+        """Given the name of a note, of this process or a dead one, forget it: its subject is done."""
         with suppress(OSError):
             (self.folder / name).unlink(missing_ok=True)
         self.neighbours.done(name)
 
     def close(self, *, all_is_gone: bool = True) -> None:
-        """Remove the private folder with all that is in it.
+        """Remove the private folder with everything in it.
 
-        Given whether all that this process made is gone from the engine: if not, or if there is a note of something
-        that is still to be done, the notes stay, for the next instance to do it.
+        Given whether everything that this process made is gone from the engine: if not, or if a note says that
+        something is still to be done, the notes stay for the next instance.
         """
         if all_is_gone and not has_to_do(self.folder):
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -100,7 +100,7 @@ class Instance:
         os.close(self._lock)
 
     def _is_locked(self) -> bool:
-        """Return whether the folder at its path is the one that has our lock."""
+        """Return whether the folder at its path is the one with our lock."""
         try:
             return os.path.samestat(self.folder.lstat(), os.fstat(self._lock))
         except FileNotFoundError:
@@ -108,7 +108,8 @@ class Instance:
 
     def _make_locked(self) -> int:
         """Make the folder, private, which is not there, and return its lock. Raise OSError."""
-        # It takes its known name only once it is locked: another instance that starts meanwhile would think it dead.
+        # It gets its known name only once it is locked: otherwise an instance that starts meanwhile would think it
+        # dead.
         unlocked = self.folder.with_name(f".{self.folder.name}")
         unlocked.mkdir(mode=0o700, exist_ok=True)
         lock = self._lock_existing(unlocked)

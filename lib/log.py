@@ -36,7 +36,7 @@ _NAMES = {
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 _NOTICE = 5
 
-#: What every record has; all else that one has are the fields of its event.
+#: What every record has; everything else in a record is a field of its event.
 _NO_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 _BARE = re.compile(r"[^\s\"=\\]+")
@@ -46,8 +46,8 @@ def setup_logging(level: str, log_format: str, stream: TextIO | None = None, jou
     """Log events from a level on.
 
     Given the level (debug, info, warn, error, fatal, panic), the format (`text` or `json`), where to write (standard
-    error by default), and the value of JOURNAL_STREAM, if any: if the stream is journald's, each line begins with
-    its priority. A stream that takes no more is not a reason to end.
+    error by default), and the value of JOURNAL_STREAM, if any: if the stream is journald's, each line begins with its
+    priority. A stream that can't be written any more is not a reason to end.
     """
     stream = stream or sys.stderr
     formatter: logging.Formatter = JsonFormatter() if log_format == "json" else TextFormatter()
@@ -62,9 +62,9 @@ class _Handler(logging.StreamHandler[TextIO]):
     """Writes events to a stream, for as long as somebody reads them."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  its name is logging's
-        """Go on. If the reader is gone, write to nowhere, or Python would exit with 120 for what is left."""
+        """Go on. If the reader is gone, discard the output; otherwise Python would exit with 120 for what is left."""
         if isinstance(sys.exception(), BrokenPipeError):
-            with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123  a descriptor is all that is wanted
+            with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123  only a descriptor is wanted
                 os.dup2(nowhere.fileno(), self.stream.fileno())
         super().handleError(record)
 
@@ -86,7 +86,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class JournalFormatter(logging.Formatter):
-    """Writes what another formatter does, behind the priority that journald takes from it: `<3>`."""
+    """Writes another formatter's line after the priority that journald reads: `<3>`."""
 
     def __init__(self, formatter: logging.Formatter) -> None:
         """Given the other formatter."""

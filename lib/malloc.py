@@ -1,4 +1,5 @@
-"""malloc: what is free goes back to the system, so that a scrape of a thousand targets leaves no mark.
+"""malloc: freed memory goes back to the system, so that a scrape of a thousand targets does not leave its memory in
+use.
 
 glibc's malloc (mallopt(3)) gives every thread an arena of its own and, once a large piece was freed, takes the next
 ones from there: each of the short-lived threads that answer a scrape would keep its megabytes.
@@ -11,9 +12,9 @@ from contextlib import suppress
 
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 
-#: From this size on a piece is mapped by itself, and unmapped when it is free.
+#: From this size on, a piece is mapped separately, and unmapped when it is freed.
 _LARGE_BYTES = 1024 * 1024
-#: One thread runs Python at a time; few ask for memory beside it.
+#: One thread runs Python at a time; few others allocate memory meanwhile.
 _ARENAS = 2
 
 

@@ -47,22 +47,22 @@ from lib.web.pages import Pages
 
 _log = logging.getLogger(__name__)
 
-#: How long cycles under way have to clean up once the monitor is to stop; it is gone within 10 s of the signal.
+#: How long running cycles have to clean up once the monitor is to stop; it is gone within 10 s of the signal.
 STOP_SECONDS = 8.0
 
-#: How long their docker commands have to come to an end before that. If all is well, they need less.
+#: How long their docker commands have to end before that. If all is well, they need less.
 _PATIENCE_SECONDS = 1.5
 
 #: If they took longer, there is no time for docker after them.
 _LATE_SECONDS = 5.0
 
-#: How often the main thread looks up: a signal that the kernel hands to another thread does not wake it.
+#: How often the main thread wakes: a signal that the kernel hands to another thread does not wake it.
 _LOOK_UP_SECONDS = 0.5
 
-#: How long the history has to be written to its end, after that.
+#: How long the history has after that to finish writing.
 _STORE_SECONDS = 0.8
 
-#: How long `once` waits for what is asked of a registry beside the cycle: nobody asks again.
+#: How long `once` waits for requests to a registry beside the cycle: nobody makes them again.
 _VISIT_SECONDS = 5.0
 
 
@@ -74,7 +74,7 @@ class Monitor:
     """One run of the program."""
 
     def __init__(self, options: Options, env: Mapping[str, str]) -> None:
-        """Given the options and the program's environment, make ready. Raise whatever keeps it from that."""
+        """Given the options and the program's environment, get ready. Raise whatever prevents that."""
         setup_logging(options.loglevel, options.log_format, journal=env.get("JOURNAL_STREAM"))
         self._signals: SimpleQueue[signal.Signals | tuple[Cycle, ...] | Exception] = SimpleQueue()
         self._options = options
@@ -99,15 +99,15 @@ class Monitor:
         self._is_reading = False
 
     def receive(self, number: signal.Signals) -> None:
-        """Given a signal that was caught, see to it soon; at once if it ends the monitor, which reads its options again
-        meanwhile: a file can be one that never ends.
+        """Given a signal that was caught, act on it soon; at once if it ends the monitor while it reads its options
+        again, since a file may never end.
         """
         self._signals.put(number)
         if self._is_reading and number is not signal.SIGHUP:
             raise _Interrupted
 
     def run_once(self) -> int:
-        """Run one cycle of every target, print what came of them, and return the exit code."""
+        """Run one cycle of every target, print the results, and return the exit code."""
         options = self._options
         worker = Thread(target=self._run_cycles, name="once", daemon=True)
         try:
@@ -159,8 +159,8 @@ class Monitor:
                 visits_for=partial(Visits, api_for=RegistryApi),
             )
             metrics = self._metrics(watch, host, health, totals)
-            # Before anybody can ask for them; and none is tested before it is sure that no other monitor is on that
-            # port.
+            # Before anybody can ask about them; and none is tested before it is certain that no other monitor is on
+            # that port.
             schedule.replace(watch.replace(self._options.targets))
             logins = Logins(lambda: watch.targets, schedule.hurry)
             service = Service(
@@ -190,8 +190,8 @@ class Monitor:
         return 0
 
     def _reload(self, read_options: Callable[[], Options], watch: Watch, schedule: Schedule) -> Sequence[str]:
-        """Given what reads the options again, and who has the targets, give them the new ones. Return why they can't be
-        used, one a line: then nothing is changed.
+        """Given what reads the options again, and the watch, give it the new targets. Return why they can't be used,
+        one fault a line: then nothing is changed.
         """
         try:
             try:
@@ -202,7 +202,7 @@ class Monitor:
         except _Interrupted:
             self._is_reading = False
             return ["the monitor stops"]
-        except Exception as error:  # noqa: BLE001  whatever it is, the monitor continues as it was
+        except Exception as error:  # noqa: BLE001  whatever it is, the monitor continues as before
             faults = ended_by(error)[1].splitlines()
             for fault in faults:
                 _log.error("the configuration was not reloaded, and nothing was changed", extra={"detail": fault})
@@ -220,8 +220,8 @@ class Monitor:
         service.stopping()
 
     def _counted(self, watch: Watch, host: Host) -> Callable[[], object]:
-        """Given targets that have one cycle, and the host, have that counted, if anybody wants to know; return what
-        writes the metrics after it.
+        """Given targets that have one cycle, and the host, have that counted if metrics are wanted; return what writes
+        the metrics after it.
         """
         path = self._options.metrics_file
         if path is None:
@@ -243,7 +243,7 @@ class Monitor:
         return Metrics(__version__, watch.series, totals, health.can_judge, host.docker_versions, namespace)
 
     def _end_commands(self) -> float:
-        """End the docker commands under way. Return how many seconds their cycles have to clean up after them."""
+        """End the running docker commands. Return how many seconds their cycles have to clean up after them."""
         begun = time.monotonic()
         self._runner.stop(_PATIENCE_SECONDS)
         return begun + STOP_SECONDS - time.monotonic()

@@ -1,8 +1,8 @@
 """Neighbours: the other instances that have, or had, a private folder beside this one's.
 
-The folder's lock tells the living from the dead: the kernel lets go of it whatever way a process ends. What a dead
-instance left on its engine is known by its name, and by notes in its folder. So that folder stays, with nothing but
-notes in it, until a later instance that works on the same engine has removed all of that.
+The folder's lock tells the living from the dead: the kernel releases it, however a process ends. What a dead instance
+left on its engine is recognised by its name, and by notes in its folder. So that folder stays, with only the notes in
+it, until a later instance on the same engine has removed everything.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from pathlib import Path
 
 #: What the names of private folders begin with.
 PREFIX = "registry-monitor-"
-#: How a folder is opened for its lock; never by a link that somebody else put there.
+#: How a folder is opened for its lock; never through a link that somebody else put there.
 FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 #: What the names of notes begin with, in an instance's folder or one within it: which engine it works on; a build with
-#: BuildKit, an image that docker did not remove, a pull that is under way, and a cycle in which podman writes images:
-#: something of each can be left.
+#: BuildKit, an image that docker did not remove, a pull under way, and a cycle in which podman writes images: each can
+#: leave something behind.
 ENGINE_NOTE, BUILD_NOTE, IMAGE_NOTE, PULL_NOTE, WRITE_NOTE = "engine-", "built-", "image-", "pulled-", "writing-"
 _TO_DO = (BUILD_NOTE, IMAGE_NOTE, PULL_NOTE, WRITE_NOTE)
 _NOTES = (ENGINE_NOTE, *_TO_DO)
@@ -32,8 +32,8 @@ _NOTES = (ENGINE_NOTE, *_TO_DO)
 _FOLDER = re.compile(rf"(?P<unborn>\.?){PREFIX}(?P<name>[0-9a-f]{{32}})")
 #: How long an instance can take from making its folder to locking it.
 _BIRTH_SECONDS = 60.0
-#: How long a dead instance is remembered if nobody works on its engine, or what it left stays in use. What is then
-#: still there goes by its age.
+#: How long a dead instance is remembered if nobody works on its engine, or what it left stays in use. After that,
+#: things are removed by their age.
 _REMEMBERED_SECONDS = 30 * 24 * 3600.0
 
 
@@ -45,18 +45,18 @@ class Neighbours:
     """
 
     def __init__(self, parent: Path, engine: str) -> None:
-        """Given the folder that has the private folders, and what stands for this engine in the name of a note."""
+        """Given the folder that has the private folders, and this engine's mark in the name of a note."""
         self.left: dict[str, Path] = {}
         self._parent = parent
         self._engine = f"{ENGINE_NOTE}{engine}"
         self._looking = threading.Lock()
 
     def look(self) -> dict[str, float]:
-        """Return the names of the dead instances that worked on this engine, each with for how many seconds its folder
-        has been as it is.
+        """Return the names of the dead instances that worked on this engine, each with the seconds since its folder
+        changed.
 
-        Whatever is in the folder of a dead instance, of any engine, is removed at once, but for its notes. Raise
-        OSError if the parent folder can't be read.
+        Everything but the notes in the folder of a dead instance, of any engine, is removed at once. Raise OSError if
+        the parent folder can't be read.
         """
         dead = {}
         with self._looking:
@@ -86,15 +86,15 @@ class Neighbours:
         return False
 
     def done(self, note: str) -> None:
-        """Given the name of a note of a dead instance, forget it: what it is about is done."""
+        """Given the name of a note of a dead instance, forget it: its subject is done."""
         path = self.left.pop(note, None)
         if path is not None:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
 
     def forget(self, name: str) -> None:
-        """Given the name of a dead instance of which nothing is left on the engine, forget it, unless there is a note
-        of something else that is still to be done.
+        """Given the name of a dead instance of which nothing is left on the engine, forget it, unless a note says that
+        something else is still to be done.
         """
         folder = self._folder_of(name)
         if not _notes(folder, *_TO_DO):
@@ -109,8 +109,8 @@ class Neighbours:
 
 
 def keep_notes_alone(folder: Path) -> None:
-    """Given the private folder of an instance that has ended, or is about to, remove all but its notes, as far as that
-    can be done.
+    """Given the private folder of an instance that has ended, or is about to, remove everything but its notes, as far
+    as possible.
     """
     for root, folders, files in os.walk(folder, topdown=False):
         for name in (*files, *folders):
@@ -123,7 +123,7 @@ def keep_notes_alone(folder: Path) -> None:
 
 
 def has_to_do(folder: Path) -> bool:
-    """Given the private folder of an instance, return whether it has a note of something that is still to be done."""
+    """Given the private folder of an instance, return whether a note in it says that something is still to be done."""
     return bool(_notes(folder, *_TO_DO))
 
 
@@ -139,7 +139,7 @@ def _is_dead(folder: Path, *, is_unborn: bool) -> bool:
     try:
         status = os.fstat(lock)
         if status.st_uid != os.geteuid():
-            return False  # whoever can make a folder could have others' images removed
+            return False  # otherwise anybody who can make a folder could have others' images removed
         if is_unborn and time.time() - status.st_mtime < _BIRTH_SECONDS:
             return False  # it may be about to be locked
         fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -152,7 +152,7 @@ def _is_dead(folder: Path, *, is_unborn: bool) -> bool:
 
 
 def _unchanged_seconds(folder: Path) -> float:
-    """Given the folder of a dead instance, return for how long nothing was taken from it."""
+    """Given the folder of a dead instance, return for how long nothing was removed from it."""
     with suppress(OSError):
         return max(0.0, time.time() - folder.stat().st_mtime)
     return 0.0

@@ -1,4 +1,4 @@
-"""Progress: how far one target's cycle has got, kept once for all who show it; and those who listen to it."""
+"""Progress: how far one target's cycle has got, kept in one place for all who show it; and those who listen to it."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class Progress:
         self._see(None)
 
     def live(self) -> None:
-        """Note a sign of life, of whatever else than a cycle takes its time."""
+        """Note a sign of life from anything else that takes time, apart from a cycle."""
         self._see(self.cycle)
 
     def _see(self, cycle: CycleUnderWay | None) -> None:
@@ -107,7 +107,7 @@ class Progress:
 
 
 class Observer(Protocol):
-    """Whoever wants to know a cycle's progress."""
+    """Something that wants to know a cycle's progress."""
 
     def step_started(self, step: StepName) -> None:
         """A step begins: what its command needs is made ready, and then it is run."""
@@ -117,11 +117,11 @@ class Observer(Protocol):
 
 
 class Listener:
-    """Whoever wants to know what becomes of targets; this one does nothing about it."""
+    """Something that wants to know what happens to targets; this one ignores it all."""
 
     def cycle_begins(self, target: Target, lag: float, *, overran: bool) -> None:
-        """A cycle begins that follows one that was up: so many seconds after it was due, and maybe because the turn
-        before it ended only then.
+        """A cycle begins after one that was up: this many seconds after it was due, and perhaps only because the turn
+        before it ended that late.
         """
 
     def step_started(self, target: Target, step: StepName) -> None:
@@ -131,7 +131,7 @@ class Listener:
         """A step has come to its end."""
 
     def cycle_finished(self, cycle: Cycle) -> None:
-        """A cycle has come to its end, and is recorded."""
+        """A cycle has ended, and is recorded."""
 
     def rested_finished(self, target: Target, image: RestedImage) -> None:
-        """A rested image was pushed or checked, or that failed; here it is as it is now."""
+        """A rested image was pushed or checked, or that failed; it is given as it is now."""

@@ -1,4 +1,4 @@
-"""Durations, sizes, counts and booleans, as they are written on a command line and in a file.
+"""Durations, sizes, counts and booleans, as written on a command line and in a file.
 
 Each `parse_…` raises ValueError with one sentence that quotes what was given and says what is allowed.
 """
@@ -10,7 +10,7 @@ import re
 from lib.quoting import quoted
 
 #: One number with its unit, as Go's time.ParseDuration takes it. Checked before durationpy reads it, which also takes
-#: days to years, digits of any script, and `1.2.3s`.
+#: units from days to years, digits of any script, and `1.2.3s`.
 DURATION = re.compile(r"(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+")
 _LONGEST_NUMBER = 32
 
@@ -47,7 +47,7 @@ def parse_boolean(text: str) -> bool:
 
 def parse_duration(text: str) -> float:
     """Given a duration as Go's time.ParseDuration takes it, not negative, return it in seconds."""
-    # Imported here: with the datetime it needs, it is a tenth of what `-version` may take.
+    # Imported here: with the datetime that it needs, it takes a tenth of the time that `-version` may take.
     from durationpy import from_str  # noqa: PLC0415
 
     unsigned = text.removeprefix("+")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from lib.blanking import without_secrets
 
-#: A value's first word. If a quotation mark is missing in a file, what follows can be the next key, with a secret.
+#: A value's first word. If a quotation mark is missing in a file, the next key can follow, with a secret.
 _SHOWN = re.compile(r"\S{0,100}\s?")
 
 #: What options are called elsewhere, too far from their names here to be found by their letters.
@@ -31,7 +31,7 @@ _NAMED = 3
 
 
 def quoted(text: str) -> str:
-    """Given any text, return its first word, at most, fit for one line of a message: in quotes, and escaped."""
+    """Given any text, return at most its first word, fit for one line of a message: in quotes, and escaped."""
     text = without_secrets(text)
     shown = _SHOWN.match(text)
     end = shown.end() if shown else 0

@@ -3,8 +3,8 @@
     reference   := name [ ":" tag ] [ "@" digest ]
     name        := [ domain "/" ] path-component *( "/" path-component )
 
-Everything that reaches an argv of docker as a reference goes through here, so that it can be neither an option nor
-another image than it seems. Short names are completed as docker completes them (normalize.go): `ubuntu` is
+Everything that reaches an argv of docker as a reference goes through here, so that it can be neither an option nor a
+different image than it seems. Short names are completed as docker completes them (normalize.go): `ubuntu` is
 `docker.io/library/ubuntu`.
 
 Each `parse_…` raises ValueError with one sentence that quotes what was given and says what is allowed.
@@ -65,7 +65,7 @@ class Reference:
 
     @property
     def familiar(self) -> str:
-        """The name as docker prints it, in RepoTags for one: `ubuntu:latest` for `docker.io/library/ubuntu:latest`."""
+        """The name as docker prints it, as in RepoTags: `ubuntu:latest` for `docker.io/library/ubuntu:latest`."""
         if self.host != DEFAULT_HOST:
             return str(self)
         official = self.path.removeprefix(_OFFICIAL)
@@ -88,7 +88,7 @@ class Reference:
 def parse_reference(text: str) -> Reference:
     """Given an image's name as docker takes it, return it completed: host, and `latest` without tag or digest.
 
-    Raise ValueError for what docker would refuse, or take for something else than an image's name.
+    Raise ValueError for what docker would refuse, or not take as an image's name.
     """
     _check_characters(text)
     named, at, digest = text.partition("@")
@@ -124,7 +124,7 @@ def parse_repository(text: str, tag: str = DEFAULT_TAG) -> Reference:
 
 
 def _check_whole(text: str) -> None:
-    """Given a repository's name, raise ValueError for what docker would complete to another than was meant."""
+    """Given a repository's name, raise ValueError if docker would complete it to another than was meant."""
     _check_characters(text)
     host, slash, path = text.partition("/")
     if not slash and DOMAIN.fullmatch(host) and (host == "localhost" or "." in host or re.search(r":[0-9]+$", host)):
@@ -162,7 +162,7 @@ def parse_digest(text: str) -> str:
 def parse_host(text: str) -> str:
     """Given a registry's host, with its port if it has one, return it; `index.docker.io` is `docker.io`.
 
-    Raise ValueError for what is not a host, or a port that can't be.
+    Raise ValueError if it is not a host, or its port is impossible.
     """
     _check_characters(text)
     match = DOMAIN.fullmatch(text)
@@ -176,12 +176,12 @@ def parse_host(text: str) -> str:
 
 
 def same_host(one: str, other: str) -> bool:
-    """Given two hosts, return whether they are one: DNS knows no upper case."""
+    """Given two hosts, return whether they are the same: DNS ignores case."""
     return one.lower() == other.lower()
 
 
 def _split_host(named: str) -> tuple[str, str]:
-    """Given a name with its tag, return host and remainder, as splitDockerDomain of normalize.go tells them apart."""
+    """Given a name with its tag, return host and remainder, as splitDockerDomain of normalize.go splits them."""
     first, slash, rest = named.partition("/")
     is_host = slash and (first == "localhost" or any(mark in first for mark in ".:") or first != first.lower())
     host, remainder = (first, rest) if is_host else (DEFAULT_HOST, named)

@@ -1,4 +1,4 @@
-"""Rested images: what a registry keeps for long, as values. Each was pushed once, and is pulled now and then."""
+"""Rested images, as values: each was pushed once, stays in the registry for long, and is pulled now and then."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lib.result import read_moment, read_text, rfc3339
 
 _MANY_LAYERS = 40
 
-#: What an index is of. The layers of both hold the same bytes, under different names.
+#: The platforms of an index. The layers of both hold the same bytes, under different names.
 PLATFORMS = ("linux/amd64", "linux/arm64")
 
 
@@ -25,7 +25,7 @@ class Kind(StrEnum):
 
     @property
     def layers(self) -> int:
-        """How many layers it has, of an index each of its images."""
+        """How many layers it has; if it is an index, each of its images."""
         return _MANY_LAYERS if self is Kind.LAYERS else 1
 
     @property
@@ -47,13 +47,13 @@ class RestedImage:
         number: which of its target's, from 1 on.
         tag: its tag.
         kind: what it is made of.
-        acted: when it was last pushed or checked, or that was tried.
-        digest, created: what was pushed, and when it was made; None as long as it was not.
+        acted: when it was last pushed or checked, or when that was last tried.
+        digest, created: what was pushed, and when it was made; None until then.
         checked: when it was last checked, None before that.
-        succeeded: when a check last found it whole, None if none did.
-        verdict: of the last check; or of the push, as long as that fails. None before both.
+        succeeded: when a check last found it intact, None if none did.
+        verdict: of the last check; or of the push, for as long as that fails. None before both.
         failure: why it is not `up`, None if it is.
-        is_lost: what the last check said that could judge, None before that.
+        is_lost: what the last conclusive check said, None before that.
     """
 
     number: int
@@ -82,7 +82,7 @@ class RestedImage:
         }
 
     def to_row(self) -> dict[str, Any]:
-        """Return all of it, for JSON in the history; the number stands beside it there."""
+        """Return all of it, for JSON in the history; the number is kept beside it there."""
         return self.to_dict() | {
             "acted": self.acted.isoformat(),
             "created": self.created and self.created.isoformat(),
@@ -120,10 +120,10 @@ class RestedImage:
 
 @dataclass(frozen=True, slots=True)
 class Cold:
-    """How the rested images of one target stand.
+    """The state of the rested images of one target.
 
     Attributes:
-        images: those that were pushed, and those whose push was tried, by their numbers.
+        images: those that were pushed, and those whose push was tried, in the order of their numbers.
     """
 
     images: tuple[RestedImage, ...] = ()
@@ -135,12 +135,12 @@ class Cold:
 
     @property
     def lost(self) -> list[RestedImage]:
-        """Those that the last check which could judge did not find whole."""
+        """Those that their last conclusive check did not find intact."""
         return [image for image in self.images if image.is_lost]
 
     @property
     def up(self) -> bool | None:
-        """Whether none is lost; None before the first check that could judge."""
+        """Whether none is lost; None before the first conclusive check."""
         if all(image.is_lost is None for image in self.images):
             return None
         return not self.lost
@@ -152,7 +152,7 @@ class Cold:
 
     @property
     def last_success(self) -> datetime | None:
-        """When a check last found one whole, None if none did."""
+        """When a check last found one intact, None if none did."""
         return max((image.succeeded for image in self.images if image.succeeded), default=None)
 
     def to_dict(self) -> dict[str, Any]:

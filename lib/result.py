@@ -1,4 +1,4 @@
-"""What came of a cycle: Step and Cycle, frozen, and the one JSON shape in which they are shown everywhere."""
+"""The results of a cycle: Step and Cycle, frozen, and the one JSON shape in which they are shown everywhere."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class StepName(StrEnum):
 
 
 class Phase(StrEnum):
-    """What the seconds of a pull or a push go to, one phase after the other."""
+    """Where the seconds of a pull or a push go, one phase after the other."""
 
     RESOLVE = "resolve"
     PREPARE = "prepare"
@@ -50,7 +50,7 @@ PHASES = {
 
 
 class Outcome(StrEnum):
-    """How a step went."""
+    """How a step ended."""
 
     OK = "ok"
     FAILED = "failed"
@@ -110,7 +110,7 @@ class Step:
 
     @property
     def scope(self) -> Scope | None:
-        """Whose fault it is that it failed, None if it did not."""
+        """Whose fault its failure is, None if it did not fail."""
         return self.failure.scope if self.failure else None
 
     @property
@@ -137,7 +137,7 @@ class Step:
         }
 
     def _to_milliseconds(self, spent: tuple[float, float, float]) -> dict[str, float]:
-        """Return the phases so that they still add up when each is rounded."""
+        """Return the phases, rounded so that they still add up."""
         ends = (0.0, *accumulate(spent[:-1]), self.seconds)
         rounded = (round(round(end, 3) - round(start, 3), 3) for start, end in pairwise(ends))
         return dict(zip(map(str, PHASES[self.name]), rounded, strict=True))
@@ -149,7 +149,7 @@ class Step:
         failure = None
         if shape["reason"] is not None:
             reason = Reason(shape["reason"])
-            # What was judged then stands, even if this version would blame somebody else.
+            # The verdict of that time stands, even if this version would blame somebody else.
             explicit_scope = None if scope is reason.scope else scope
             failure = Failure(reason, read_text(shape["detail"]), explicit_scope=explicit_scope)
         outcome = Outcome(shape["outcome"])
@@ -173,13 +173,13 @@ class Cycle:
         target: the target's name.
         repository, tag: what was tested; `repository` is the full name, host included.
         started: when it began, in UTC.
-        seconds: how long it took, from its first command to its last step's end (the cleaning up apart).
+        seconds: how long it took, from its first command to its last step's end (without the clean-up).
         steps: its steps in order, up to and including the first failed one.
         pushed_digest: the digest that the registry acknowledged, None if nothing was pushed.
         pulled_digest: the digest that `pull_back` gave, None if it did not get that far.
         payload_bytes: random bytes in the pushed image.
-        propagation_lag: seconds from the push until the tag showed it, as far as that is measured; like the next, it is
-            not part of the JSON shape.
+        propagation_lag: seconds from the push until the tag showed it, as far as measured; like the next one, it is not
+            part of the JSON shape.
         replication_lag: of a replica, how many seconds ago what it showed was replaced at its source; None if unknown.
     """
 
@@ -206,7 +206,7 @@ class Cycle:
 
     @property
     def verdict(self) -> Verdict:
-        """What it says of the registry."""
+        """What it says about the registry."""
         failed = self.failed
         if failed is None:
             return Verdict.UP
@@ -239,7 +239,7 @@ class Cycle:
     def from_dict(cls, shape: dict[str, Any]) -> Cycle:
         """Given what `to_dict()` returned, return the cycle. Raise KeyError or ValueError for anything else."""
         try:
-            Verdict(shape["verdict"])  # it comes of the steps; one that is unknown was written by another program
+            Verdict(shape["verdict"])  # it follows from the steps; an unknown one was written by another program
             pushed, pulled = shape["pushed_digest"], shape["pulled_digest"]
             return cls(
                 # The same in all cycles of a target, of which many are kept: kept once.
@@ -267,14 +267,14 @@ def _read_phases(step: StepName, shape: dict[str, Any] | None) -> tuple[float, f
     return first, second, third
 
 
-#: Beyond all seconds, bytes, hours and cycles that there can be; no sum of them is lost to rounding.
+#: More than any possible number of seconds, bytes, hours and cycles; sums of such numbers are still exact.
 _MOST = 2**53
 
 _YEARS = range(1970, 9999)
 
 
 def read_text(value: object) -> str:
-    """Given what should be a text that can be shown, return it. Raise ValueError."""
+    """Given what should be a printable text, return it, else raise ValueError."""
     if not isinstance(value, str):
         raise ValueError(f"{type(value).__name__} in place of a text")  # noqa: TRY004  it was read, not passed
     value.encode()  # half of a pair of surrogates is not a character
@@ -282,17 +282,17 @@ def read_text(value: object) -> str:
 
 
 def read_number(value: object) -> float:
-    """Given what should be a number, from 0 on and within all bounds, return it. Raise ValueError."""
+    """Given what should be a number from 0 to the bound, return it, else raise ValueError."""
     if not isinstance(value, int | float) or not 0 <= value <= _MOST:
         raise ValueError(f"no number from 0 to {_MOST}")
     return value
 
 
 def read_moment(value: object) -> datetime:
-    """Given what should be a moment as `rfc3339()` or `isoformat()` write it, return it. Raise ValueError."""
+    """Given what should be a moment as `rfc3339()` or `isoformat()` write it, return it, else raise ValueError."""
     moment = datetime.fromisoformat(read_text(value))
     if moment.tzinfo is None or moment.year not in _YEARS:
-        raise ValueError(f"{value} is no moment of this program's time")
+        raise ValueError(f"{value} is not a moment of this program's time")
     return moment
 
 

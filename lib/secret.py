@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-SECRET_PLACEHOLDER = "<secret>"  # noqa: S105  what is shown in place of one
+SECRET_PLACEHOLDER = "<secret>"  # noqa: S105  shown in place of a secret
 
-#: A password of more than this is a wrong file, not a password.
+#: Anything longer than this is the wrong file, not a password.
 LONGEST_SECRET_BYTES = 64 * 1024
 
 
@@ -29,7 +29,7 @@ class Secret:
         return self._text
 
     def as_line(self) -> Secret:
-        """Return it as it has to be given to whoever drops a line's end after it, as docker does: then all is left."""
+        """Return it for a program that drops a line's end after it, as docker does: so that all of it is left."""
         return Secret(f"{self._text}\r\n") if self._text.endswith(("\n", "\r")) else self
 
     def __repr__(self) -> str:
@@ -59,7 +59,7 @@ class PasswordFile:
 
     Attributes:
         path: where it is.
-        written: how whoever set it up names it, if not by that path.
+        written: how the configuration names it, if not by that path.
     """
 
     path: Path
@@ -69,7 +69,7 @@ class PasswordFile:
         return self.written or str(self.path)
 
     def read(self) -> Secret:
-        """Return the password as it is now. Raise ValueError, which says what is wrong with the file, and never what is
+        """Return the password as it is now. Raise ValueError, which says what is wrong with the file, but never what is
         in it.
         """
         try:

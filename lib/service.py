@@ -1,7 +1,9 @@
-"""Service: what is reported to systemd. The monitor is ready, reloads or stops; its workers live; its targets are well.
+"""Service: reports to systemd that the monitor is ready, reloads or stops, that its workers live, and how its targets
+are.
 
-The protocol is sd_notify(3): datagrams of `NAME=value` lines to a socket. It is spoken here, for the one package that
-does so without C (sdnotify) had its last release in 2017, comes as source only, and drops any text beyond Latin-1.
+The protocol is sd_notify(3): datagrams of `NAME=value` lines to a socket. It is implemented here because the one
+package that does so without C (sdnotify) had its last release in 2017, comes as source only, and drops any text beyond
+Latin-1.
 """
 
 from __future__ import annotations
@@ -21,19 +23,19 @@ from lib.watch.status import TargetStatus
 
 _log = logging.getLogger(__name__)
 
-#: How old the status line may be, at most.
+#: How old the status line may be.
 STATUS_SECONDS = 2.0
 
-#: How often the watchdog is fed in the time after which it bites.
+#: How often the watchdog is fed within its timeout.
 _FEEDS_A_BITE = 3
 
 #: How long systemd may be too busy to take a message. It is not a reason to hang.
 _SEND_SECONDS = 1.0
 
-#: Systemd refuses messages of more than 4096 bytes, of which a character takes up to four.
+#: systemd refuses messages of more than 4096 bytes; a character takes up to four.
 _LONGEST_STATUS = 1000
 
-#: Of the targets that are not up, how many are named.
+#: How many of the targets that are not up are named.
 _NAMED = 3
 
 
@@ -45,7 +47,7 @@ class Systemd:
     """
 
     def __init__(self, env: Mapping[str, str]) -> None:
-        """Given the program's environment, find out whom to report to."""
+        """Given the program's environment, find out where to report to."""
         address = env.get("NOTIFY_SOCKET", "")
         # A name that begins with @ stands for one in the abstract namespace.
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
@@ -60,15 +62,15 @@ class Systemd:
         return self._socket is not None
 
     def tell(self, **assignments: object) -> None:
-        """Given what to report, each on one line, report it. What can't be delivered is lost, and no reason to end."""
+        """Given what to report, each on one line, report it. What can't be delivered is lost, which is fine."""
         if self._socket is not None:
             message = "\n".join(f"{name}={value}" for name, value in assignments.items())
             with suppress(OSError):
                 self._socket.sendto(message.encode(errors="replace"), self._address)
 
     def answer(self, faults: Sequence[str]) -> None:
-        """Given why a reload was refused, one a line, none if it was not, tell whoever asked for it: `reload.sh` waits
-        for this file.
+        """Given the faults for which a reload was refused, one a line, none if it was not, write them for `reload.sh`,
+        which waits for this file.
         """
         if self._answer is not None:
             with suppress(OSError):
@@ -77,7 +79,7 @@ class Systemd:
                 unfinished.replace(self._answer)
 
     def close(self) -> None:
-        """Tell nothing more."""
+        """Report nothing more."""
         if self._socket is not None:
             self._socket.close()
 
@@ -89,23 +91,23 @@ def _watchdog_seconds(env: Mapping[str, str]) -> float | None:
 
 
 def tell_end(env: Mapping[str, str], code: int, words: str) -> None:
-    """Given the program's environment, the exit code that it ends with before it was ready, and why, tell both."""
+    """Given the program's environment, the exit code that it ends with before it was ready, and why, report both."""
     systemd = Systemd(env)
-    again = "; this may pass, and is tried again" if code == NOT_NOW else ""
+    again = "; this may pass, and systemd tries again" if code == NOT_NOW else ""
     systemd.tell(STATUS=_one_line(f"exit code {code}{again}: {words}"))
     systemd.close()
 
 
 class Service:
-    """The monitor as a unit of systemd's.
+    """The monitor as a systemd unit.
 
     The watchdog is fed from evidence, not by a timer: each time, every worker must be alive, and either within its
-    deadlines or asleep until a moment that is not over. A daemon or registry that is gone does not starve it, for a
+    deadlines or asleep until a moment that is not over. A missing daemon or registry does not starve it, since a
     restart would not help; nor does an interval longer than the watchdog's.
     """
 
     def __init__(self, systemd: Systemd, status: Callable[[], str], stuck: Callable[[], Sequence[str]]) -> None:
-        """Given whom to report to, what returns a sentence on how things stand, and what says which workers hang."""
+        """Given where to report to, what returns a sentence about the state, and what says which workers hang."""
         self._systemd = systemd
         self._status = status
         self._stuck = stuck
@@ -116,31 +118,31 @@ class Service:
         self._thread = threading.Thread(target=self._watch, name="service", daemon=True)
 
     def ready(self) -> None:
-        """Report that the monitor listens and is configured; from then on, how things stand, and that it lives."""
+        """Report that the monitor listens and is configured; from then on, its state, and that it is alive."""
         self._told = self._sentence()
         self._systemd.tell(READY=1, STATUS=self._told)
         if self._systemd:
             self._thread.start()
 
     def reloading(self) -> None:
-        """Tell that the configuration is about to be read again."""
+        """Report that the configuration is about to be read again."""
         self._systemd.tell(RELOADING=1, MONOTONIC_USEC=time.monotonic_ns() // 1000)
 
     def reloaded(self, faults: Sequence[str] = ()) -> None:
-        """Given why it was refused, one a line, none if it was not, tell that it was read, and that from now on."""
+        """Given why it was refused, if it was, report the end of the reload, and the refusal from now on."""
         self._refused = bool(faults)
         self._systemd.tell(READY=1, STATUS=self._sentence())
         self._systemd.answer(faults)
 
     def stopping(self) -> None:
-        """Tell that the monitor stops, and nothing after that."""
+        """Report that the monitor stops, and nothing after that."""
         self._stopped.set()
         if self._thread.ident is not None:
             self._thread.join()
         self._systemd.tell(STOPPING=1, STATUS="Stopping: ending docker commands and removing what they made.")
 
     def beat(self) -> None:
-        """Feed the watchdog, unless a worker is stuck; and report how things stand, if that has changed."""
+        """Feed the watchdog, unless a worker is stuck; and report the state, if it has changed."""
         stuck = self._stuck()
         if not stuck:
             self._systemd.tell(WATCHDOG=1)
@@ -160,7 +162,7 @@ class Service:
             self.beat()
 
     def _sentence(self) -> str:
-        refused = "; the configuration was refused when it was last read, see the log" if self._refused else ""
+        refused = "; the last reload of the configuration was refused, see the log" if self._refused else ""
         return _one_line(self._status() + refused)
 
 
@@ -170,7 +172,7 @@ def _one_line(text: str) -> str:
 
 
 def sentence(statuses: Sequence[TargetStatus], faults: Sequence[str]) -> str:
-    """Given what is said of the targets, and what keeps the monitor from judging, return both in one sentence."""
+    """Given the statuses of the targets, and what keeps the monitor from judging, return both in one sentence."""
     troubled = [status for status in statuses if not status.ok]
     parts = []
     if not troubled and len(statuses) == 1:

@@ -1,16 +1,16 @@
 """What `sh` leaks if it can't start a program, and its repair, which looks into the frames of `sh`.
 
-The version that is known is 2.4.0. There is no other way to what it leaves: nothing but its own frame refers to it.
+The known version is 2.4.0. There is no other way to reach what it leaves: only its own frame refers to it.
 
-- A program that can't be executed (ForkException): both ends of the pipe that carries the session's number, our ends of
+- If a program can't be executed (ForkException): both ends of the pipe that carries the session's number, our ends of
   the child's streams, and the child itself, as a zombie.
-- No more descriptors or processes (OSError from pipe(2), dup(2) or fork(2)): all that it had opened for the child, and
-  Python's garbage collection stays off.
-- No more threads (RuntimeError, once the program runs): the program, which nobody waits for, and our ends of its
-  streams. A thread that writes to its standard input may have been started before, and closes that. If there are none
-  when a program ends, `wait()` raises after it was reaped, and before all its output was read.
+- If there are no more descriptors or processes (OSError from pipe(2), dup(2) or fork(2)): everything that it had opened
+  for the child, and Python's garbage collection stays off.
+- If there are no more threads (RuntimeError, once the program runs): the program, which nobody waits for, and our ends
+  of its streams. A thread that writes to its standard input may have been started before, and closes that. If there are
+  none when a program ends, `wait()` raises after it was reaped, and before all its output was read.
 
-With another version nothing is done: all this leaks, but no descriptor is closed that belongs to somebody else by now.
+With another version nothing is done: all this leaks, but no descriptor is closed that already belongs to somebody else.
 `tests/unit/test_sh_leaks.py` fails if the installed version is not this one, and shows what an unknown one leaks.
 """
 
@@ -58,7 +58,7 @@ def clean_up_after(error: sh.ForkException | OSError | RuntimeError) -> None:
 
 
 def wait_for(command: sh.RunningCommand) -> int:
-    """Given a program that has ended, and all that it started, wait for what reads its output; return its exit code."""
+    """Given a program that has ended with all that it started, wait until its output is read; return its exit code."""
     process: Any = command.process
     try:
         command.wait()
@@ -79,7 +79,7 @@ def last_words_of(error: Exception) -> str:
 
 
 def _end(process: Any) -> None:
-    """Given a program that runs, as `sh` has it, end it with its process group, and reap it."""
+    """Given a running program, as an object of `sh`, end it with its process group, and reap it."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pgid, signal.SIGKILL)
     with suppress(ChildProcessError):  # the thread that writes to it may have reaped it

@@ -1,4 +1,4 @@
-"""Stamp: what shows that a file is another than it was, without reading it."""
+"""Stamp: shows whether a file has changed, without reading it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Stamp = tuple[int, int, int, int] | None
 
 
 def stamp_of(path: Path) -> Stamp:
-    """Given a path, return the stamp of the file that it leads to now."""
+    """Given a path, return the stamp of the file that is there now."""
     try:
         found = path.stat()
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Streams: standard input, output and error, which whoever starts a program may have closed, and which can be full."""
+"""Streams: standard input, output and error, which the caller may have closed, and which can be full."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import IO
 
 from lib.ending import NotNow
 
-#: What writing ends with once whoever reads is gone: a pipe, a terminal.
+#: The errors of writing once the reader of a pipe or terminal is gone.
 _NOBODY_READS = frozenset({errno.EPIPE, errno.EIO})
 
 
 def prepare() -> None:
-    """Have all three be open, and fail at no sign that can't be shown.
+    """Make sure that all three are open, and that no character makes them fail.
 
-    A number that is free would be given to the next file or connection, and what is printed would go there.
+    Otherwise a free number would be given to the next file or connection, and what is printed would go there.
     """
-    # Output that was asked for must not vanish: what stands in for it can't be written to.
+    # Requested output must not vanish: its replacement can't be written to.
     for number, name, flags in ((0, "stdin", os.O_RDONLY), (1, "stdout", os.O_RDONLY), (2, "stderr", os.O_WRONLY)):
         try:
             os.fstat(number)
@@ -34,7 +34,7 @@ def prepare() -> None:
 
 
 def show(text: str) -> None:
-    """Given what was asked for, print it to standard output. Raise NotNow if it can't be written."""
+    """Given the requested output, print it to standard output. Raise NotNow if it can't be written."""
     with as_long_as_it_is_read(sys.stdout):
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
@@ -48,7 +48,7 @@ def tell(text: str) -> None:
 
 
 def finish() -> None:
-    """Drop what can't be written, which Python would end with an exit code of its own for."""
+    """Drop what can't be written: for that, Python would end with an exit code of its own."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(NotNow), as_long_as_it_is_read(stream):
             stream.flush()
@@ -56,10 +56,10 @@ def finish() -> None:
 
 @contextmanager
 def as_long_as_it_is_read(stream: IO[str]) -> Iterator[None]:
-    """Given a stream to write to, continue if its reader, a pipe or a terminal, is gone: it leads nowhere then.
+    """Given a stream to write to, continue if its reader, a pipe or a terminal, is gone: its output is then discarded.
 
-    The cycles still have their end to come to, and the exit code says what came of them. Raise NotNow if the stream
-    can't be written for another reason: it leads nowhere from then on, too.
+    The cycles still have to finish, and the exit code reports them. Raise NotNow if the stream can't be written for
+    another reason: its output is discarded from then on, too.
     """
     try:
         yield

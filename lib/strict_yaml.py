@@ -1,10 +1,8 @@
 """A YAML file, read strictly: every value as the text that was written, every fault with its line.
 
-YAML's own idea of a value is not asked for: `0123` stays `0123`, `yes` stays `yes`. There are texts, lists and mappings
-in one document. Anchors, aliases, tags and a key that is given twice are faults, as are keys that nobody knows: what is
-not looked at stands below one of those.
-
-No fault quotes a value, nor a key that can't be one: a secret may stand in its place.
+YAML's own types are ignored: `0123` stays `0123`, `yes` stays `yes`. A file is one document of texts, lists and
+mappings. Anchors, aliases, tags and repeated keys are faults, and so are unknown keys: only what is below one of those
+is not checked. No fault quotes a value, or something that can't be a key: it may be a misplaced secret.
 """
 
 from __future__ import annotations
@@ -21,11 +19,11 @@ LARGEST_FILE_BYTES = 1024 * 1024
 
 _T = TypeVar("_T")
 
-#: What a key can be and still be shown if it is not known: it has no digits, and so is rarely somebody's password.
+#: An unknown key may be shown if it looks like this: without digits, it is rarely somebody's password.
 _KEY = re.compile(r"[A-Za-z][A-Za-z_-]{0,39}", re.ASCII)
-#: What the parser may quote from the file in its own words.
+#: The parts of the parser's messages that may quote the file.
 _QUOTED = re.compile(r"'[^']{2,}'")
-#: What YAML allows nowhere.
+#: Characters that YAML allows nowhere.
 _UNPRINTABLE = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _BYTE_ORDER_MARK = "\ufeff"
 _STRING_TAG = "tag:yaml.org,2002:str"
@@ -40,8 +38,8 @@ class File:
 
     Attributes:
         path: which one.
-        note: what takes a fault: its line, and its text with the place.
-        root: the mapping that it is, up to where it is broken; None if there is none.
+        note: takes a fault: its line, and its text with the place.
+        root: its mapping, up to where it is broken; None if there is none.
         broken: why it was not read to its end, with the place; None if it was.
     """
 
@@ -55,7 +53,7 @@ class File:
         return f"{self.path}:{line}: {where}" if where else f"{self.path}:{line}"
 
     def broken_in(self, line: int, message: str) -> None:
-        """Given a line, and what is wrong there, note that the file is not read any further."""
+        """Given a line, and what is wrong there, note that the file is not read beyond it."""
         self.broken = f"{self.place(line)}: {message}"
 
 
@@ -69,8 +67,8 @@ class Value:
         is_one_line: whether it ends in that line.
         is_marked: whether it has an anchor or a tag, or is an alias.
         file: the file that it is in.
-        where: the keys that lead to it, joined by ": "; empty for the file as a whole.
-        key_line: where its key stands, or it itself if it has none.
+        where: the keys that lead to it, joined by ": "; empty for the whole file.
+        key_line: the line of its key, or its own if it has none.
     """
 
     content: str | list[Value] | dict[Value, Value] = field(repr=False)
@@ -83,7 +81,7 @@ class Value:
 
     @property
     def place(self) -> str:
-        """How a message names its place, by the line of its key."""
+        """How a message names its place: by the line of its key."""
         return self.file.place(self.key_line or self.line, self.where)
 
     def fault(self, message: str) -> None:
@@ -91,11 +89,11 @@ class Value:
         self.file.note(self.line, f"{self.file.place(self.line, self.where)}: {message}")
 
     def called(self, where: str, key_line: int = 0) -> Value:
-        """Given what leads to it, and the line of its key, return this value with its place known."""
+        """Given the keys that lead to it, and the line of its key, return this value with its place."""
         return Value(self.content, self.line, self.is_one_line, self.is_marked, self.file, where, key_line)
 
     def items(self) -> list[tuple[Value, Value]]:
-        """Return the pairs of this mapping; none, and a fault, if it is not a mapping."""
+        """Return the pairs of this mapping; none, with a fault, if it is not a mapping."""
         if self._is_plain() and not isinstance(self.content, dict):
             self.fault(_NO_MAPPING)
         elif isinstance(self.content, dict) and not self.is_marked:
@@ -130,9 +128,9 @@ class Value:
         return entries
 
     def text(self) -> str | None:
-        """Return this value's text; None, and a fault, if it has none."""
+        """Return this value's text; None, with a fault, if it has none."""
         if not isinstance(self.content, str):
-            self.fault("has a list or a mapping, and one value is expected")
+            self.fault("has a list or a mapping, but needs one value")
         elif self._is_plain():
             if self.content:
                 return self.content
@@ -140,9 +138,9 @@ class Value:
         return None
 
     def choice(self, known: Mapping[str, _T], refused: Mapping[str, str] | None = None) -> _T | None:
-        """Return what this value's text stands for; None, and a fault, if nothing.
+        """Return the meaning of this value's text; None, with a fault, if it has none.
 
-        Given what the known texts stand for, and the texts that are refused, with the reason.
+        Given the meanings of the known texts, and the texts that are refused, with the reason.
         """
         text = self.text()
         if text is not None and text in known:
@@ -153,9 +151,9 @@ class Value:
         return None
 
     def each(self) -> list[Value]:
-        """Return the values of this list; none, and a fault, if it is not a list or has none."""
+        """Return the values of this list; none, with a fault, if it is not a list or is empty."""
         if not isinstance(self.content, list) or not self.content:
-            self.fault("is not a list with something in it: each of its values begins with a dash")
+            self.fault("is not a list with something in it: begin each of its values with a dash")
         elif self._is_plain():
             return [value.called(self.where) for value in self.content]
         return []
@@ -167,7 +165,7 @@ class Value:
 
 
 def read_yaml(path: Path, note: Callable[[int, str], None]) -> File:
-    """Given the path of a file, and what takes its faults, return what is in it. Raise nothing."""
+    """Given the path of a file, and what takes its faults, return its content. Raise nothing."""
     file = File(path, note)
     try:
         with path.open("rb") as opened:
@@ -184,10 +182,10 @@ def read_yaml(path: Path, note: Callable[[int, str], None]) -> File:
 
 
 class _Reader:
-    """Builds the values of a file from the parser's events, of which none was interpreted, expanded or nested."""
+    """Builds the values of a file from the parser's events, none of which was interpreted, expanded or nested."""
 
     def __init__(self, file: File) -> None:
-        import yaml  # noqa: PLC0415  a fifth of the time that `-version` may take, and only needed with a file
+        import yaml  # noqa: PLC0415  a fifth of the time that `-version` may take, and needed only with a file
 
         self._yaml = yaml
         self._file = file
@@ -206,7 +204,7 @@ class _Reader:
         try:
             self._read_document()
         except self._yaml.MarkedYAMLError as error:
-            # In the parser's own words, but for a name that it may quote from the file.
+            # In the parser's own words, except for a name that it may quote from the file.
             problem = _QUOTED.sub("a name", error.problem or "")
             line = error.problem_mark.line + 1 if error.problem_mark else 1
             self._file.broken_in(line, f"is not valid YAML: {problem}")
@@ -224,7 +222,7 @@ class _Reader:
         next(self._events)  # the document ends
         after = next(self._events)
         if not isinstance(after, self._yaml.StreamEndEvent):
-            self._file.broken_in(_line(after), "begins another document: only one is read")
+            self._file.broken_in(_line(after), "begins a second document: only one is read")
 
     def _read_value(self, event: Any, depth: int = 0) -> Value:
         if depth > _DEEPEST:

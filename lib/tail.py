@@ -1,4 +1,4 @@
-"""Tail: the last part of what a process prints, which holds the error, and when each line of it came."""
+"""Tail: the last part of what a process prints, which has the error, and when each line came."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-#: What is kept of each output stream: enough for the description of an image with a hundred layers.
+#: How much is kept of each output stream: enough for the description of an image with a hundred layers.
 TAIL_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
-    """When the lines of what a process printed came. They are taken apart only if somebody asks.
+    """When each line that a process printed came. The output is split only if somebody asks.
 
     Attributes:
-        printed: all that it printed.
-        ends: for each piece of that as it came, how much there was then.
+        printed: everything that it printed.
+        ends: for each piece as it came, how much there was then.
         moments: when that was, in seconds since the process began.
     """
 
@@ -27,7 +27,7 @@ class Arrivals:
     moments: array[float] = field(default_factory=lambda: array("d"))
 
     def lines(self) -> Iterator[tuple[float, str]]:
-        """Return each line that has an end, and when that came."""
+        """Return each line that has an end, and when its end came."""
         start = 0
         while (end := self.printed.find(b"\n", start)) >= 0:
             yield self.moments[bisect_right(self.ends, end)], self.printed[start:end].decode(errors="replace")
@@ -57,12 +57,12 @@ class Tail:
 
     def __str__(self) -> str:
         kept = bytes(self._kept)
-        if not self._is_whole:  # the first line lost its beginning, and could begin within a secret
+        if not self._is_whole:  # the first line has lost its beginning, and could begin within a secret
             kept = max(kept[-TAIL_BYTES:].partition(b"\n")[2], kept[-TAIL_BYTES // 2 :], key=len)
         return kept.decode(errors="replace")
 
     def arrivals(self, since: float) -> Arrivals:
-        """Given when the process began, return when its lines came: of none, if it printed more than is kept."""
+        """Given when the process began, return when its lines came: none, if it printed more than is kept."""
         if not self._is_whole:
             return Arrivals()
         return Arrivals(bytes(self._kept), self._ends, array("d", (moment - since for moment in self._moments)))

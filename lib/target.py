@@ -19,35 +19,35 @@ class Builder(StrEnum):
 
 
 class Anonymous(StrEnum):
-    """What those without a login have to meet."""
+    """What those without a login are to find."""
 
     REFUSED = "refused"
     PULL = "pull"
 
 
-#: What the names of the labels begin with that images of monitors are known by.
+#: What the names of the labels begin with by which monitors' images are recognised.
 LABEL_PREFIX = "registry-monitor."
 
-#: How often certificates are read, and a registry's API is asked that said nothing, or did not answer.
+#: How often certificates are read, and how often a registry's API is asked that said nothing, or did not answer.
 VISIT_SECONDS = 3600.0
 
-#: What stands behind the tag in the name that strangers try to push to.
+#: What is added to the tag in the name that strangers try to push to.
 STRANGER_SUFFIX = "-stranger"
 
 
 @dataclass(frozen=True, slots=True)
 class StrangersMay:
-    """What those without a login can do, or are to be able to do.
+    """What those without a login can do, or should be able to do.
 
     Attributes:
-        pull, push: whether that works, or has to; None if it is not known, or nobody asks.
+        pull, push: whether that works, or has to; None if that is not known, or nobody asks.
     """
 
     pull: bool | None = None
     push: bool | None = None
 
     def against(self, wanted: StrangersMay) -> StrangersMay:
-        """Given what has to be, return what of this is not so."""
+        """Given what should be, return the part of this that differs."""
         return StrangersMay(_if_unlike(self.pull, wanted.pull), _if_unlike(self.push, wanted.push))
 
 
@@ -68,7 +68,7 @@ class Credentials:
     password: Secret | PasswordFile
 
     def read_password(self) -> Secret:
-        """Return the password as it is now. Raise ValueError, as `PasswordFile.read()` does."""
+        """Return the password as it is now. Raise ValueError as `PasswordFile.read()` does."""
         return self.password if isinstance(self.password, Secret) else self.password.read()
 
 
@@ -89,23 +89,23 @@ class Target:
         step_timeout, cycle_timeout: deadlines.
         overwrite: push over an image that no monitor made.
         payload_bytes: random bytes in the pushed image.
-        payload_layers: layers they are spread over.
+        payload_layers: layers that they are spread over.
         image_labels: more labels for the test image, by name.
         builder: which builder.
-        propagation_timeout: how long after a push the tag may still show the image before.
+        propagation_timeout: how long after a push the tag may still show the previous image.
         expect_private: an anonymous pull of the test image must be refused.
         expect_private_every: how often that is tried.
-        anonymous: what those without a login have to meet, None if nobody asks.
+        anonymous: what those without a login are to find, None if nobody asks.
         anonymous_every: how often that is tried.
         read_only: nothing is built or pushed.
         expect_digest: the digest that the tag must have; only if `read_only`.
         replica_of: name of the target whose test image this one shows too; only if `read_only`.
-        replica_within: how long ago what it shows may have been replaced there.
+        replica_within: how long ago the image that it shows may have been replaced there.
         cold_images: how many rested images it keeps.
         cold_every: how often one of them is pushed or checked.
-        heartbeat_url: what is asked for after each cycle.
-        delete_superseded: what a push replaced is deleted from the registry.
-        watch_certificates: it is looked up when certificates end.
+        heartbeat_url: the URL to GET after each cycle.
+        delete_superseded: images that a push replaced are deleted from the registry.
+        watch_certificates: the expiry of certificates is looked up.
     """
 
     name: str
@@ -150,7 +150,7 @@ class Target:
 
     @property
     def strangers_may(self) -> StrangersMay:
-        """What those without a login have to be able to do, and what not; None if nobody asks."""
+        """What those without a login should be able to do, and what not; None if nobody asks."""
         if self.anonymous is Anonymous.PULL:
             return StrangersMay(pull=True)
         if self.anonymous is Anonymous.REFUSED:
@@ -169,5 +169,5 @@ class Target:
 
     @property
     def base_is_ours(self) -> bool:
-        """Whether the base image is served by the very registry that is monitored: then its failure is that one's."""
+        """Whether the monitored registry itself serves the base image: then its failure is that registry's."""
         return self.base_image is None or self.base_image.host == self.reference.host

@@ -1,6 +1,6 @@
 """History: what outlives a cycle and, with a store, this process. Kept by repository and tag, whatever a target's name.
 
-Without a store nothing is found here and nothing is kept beyond what each target holds in memory.
+Without a store nothing is found here, and nothing is kept except what each target holds in memory.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from lib.result import Push
 
 
 class History:
-    """What this monitor knows of its past. Any thread may use it."""
+    """What this monitor knows about its past. Any thread may use it."""
 
     def __init__(self, instance: str, store: Store | None = None) -> None:
-        """Given this process's instance, and where all is kept beyond this process (None: nowhere)."""
+        """Given this process's instance, and the store that outlives this process (None: there is none)."""
         self._instance = instance
         self._store = store
 
@@ -46,6 +46,6 @@ class History:
             self._store.keep_rested(reference, image)
 
     def keep_finished(self, finished: Finished) -> None:
-        """Given a finished cycle, keep it; no disk is waited for."""
+        """Given a finished cycle, keep it, without waiting for a disk."""
         if self._store is not None:
             self._store.keep_finished(finished)

@@ -1,4 +1,4 @@
-"""Acknowledged: the last pushes that a registry acknowledged, and when each came: what replicas lag behind."""
+"""Acknowledged: the last pushes that a registry acknowledged, and when each came: the measure of replicas' lag."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from datetime import datetime
 
 from lib.result import Push
 
-#: As many as are made while a replica's cycle waits for its turn, and then some. What was replaced before them is known
-#: by when it was made, which is one interval earlier.
+#: More than are made while a replica's cycle waits for its turn. For an image that was replaced earlier, the time when
+#: it was made has to do, which is one interval earlier.
 _MOST = 20
 
 
 class Acknowledged:
-    """Pushes, oldest first. That the registry lost one changes nothing here. Any thread may use it."""
+    """Pushes, oldest first. If the registry lost one, that changes nothing here. Any thread may use it."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Acknowledged:
         place = next((place for place, (_, push) in enumerate(pushes) if push.token == token), None)
         if place is None:
             if created < pushes[0][1].created:
-                return self._age(created)  # what came right after it is not known any more
+                return self._age(created)  # the push right after it is no longer known
             place = max(place for place, (_, push) in enumerate(pushes) if push.created <= created)
         later = pushes[place + 1 :]
         return max(0.0, self._monotonic() - later[0][0]) if later else 0.0

@@ -1,9 +1,9 @@
-"""Database: the SQLite file of the history. What stands in it, how it is read and written, and how it stays bounded.
+"""Database: the SQLite file of the history: what is in it, how it is read and written, and how it stays bounded.
 
     DatabaseUnusable    the file is damaged, or made by another version: to be set aside, never written to
 
 Everything is kept by repository and tag, so that a target that is renamed keeps its history. What is written is always
-what holds from now on, never a difference: writing it twice, or after a failure again, is right.
+the new state, never a difference: so it may be written twice, or again after a failure.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from lib.result import Cycle, Push, read_text, rfc3339
 
 _log = logging.getLogger(__name__)
 
-#: Pages that are kept in memory. It is written far more than read: SQLite's own 2 MB would fill for nothing.
+#: Pages that are kept in memory. The file is written far more often than read: SQLite's default of 2 MB would be
+#: wasted.
 _CACHE_KIB = 256
 
 #: How long it waits for another program that reads or writes the file.
@@ -39,27 +40,27 @@ _BUSY_SECONDS = 2.0
 _MOST_SUCCESSES, _MOST_FAILURES = 200, 1000
 _SUCCESS_DAYS, _FAILURE_DAYS = 30, 90
 _DAY_SECONDS = 24 * 3600
-#: Instances of this monitor that are kept: years of them, but no endless number if it is restarted every second.
+#: Instances of this monitor that are kept: years of them, but not an endless number if it is restarted every second.
 _MOST_INSTANCES = 10_000
 #: Beyond this size, the oldest successes go, and then the oldest failures.
 MOST_BYTES = 256 * 1024 * 1024
 _REMOVED_AT_ONCE = 1000
 
 
-class DatabaseUnusable(Exception):  # noqa: N818  it is not a fault of whoever meets it
+class DatabaseUnusable(Exception):  # noqa: N818  it is not an error of the caller
     """The file can't be used as it is, and never will. Its text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A finished cycle, and what it made of its target.
+    """A finished cycle, and how it changed its target's state.
 
     Attributes:
         reference: repository and tag.
         cycle: the cycle.
         since: the start of the first cycle of the unbroken run of its verdict.
         ended: when it ended, in seconds since 1970.
-        hours: the hours that the verdict before it stood in.
+        hours: the hours in which the verdict before it stood.
     """
 
     reference: str
@@ -70,19 +71,20 @@ class Finished:
 
 
 class Database:
-    """The file, open. One thread at a time uses it. All it does raises sqlite3.Error if the disk fails."""
+    """The file, open. One thread at a time uses it. Each method raises sqlite3.Error if the disk fails."""
 
     def __init__(self, path: Path) -> None:
         """Given the file's path, open it, and make it if there is none (0600).
 
         Raise DatabaseUnusable, OSError or sqlite3.Error.
         """
-        # SQLite's own files beside it get its mode. By a link that somebody else put there, it would be another's file.
+        # SQLite's own files beside it get its mode. Through a link that somebody else put there, it would be another's
+        # file.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode=0o600))
         self.path = path
         self._file = path.stat()
         self._connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        # What is not UTF-8 is text all the same, if no good one.
+        # Text that is not UTF-8 is read all the same, with replacements.
         self._connection.text_factory = partial(str, encoding="utf-8", errors="replace")
         try:
             with _naming_damage():
@@ -93,7 +95,7 @@ class Database:
 
     @property
     def is_in_place(self) -> bool:
-        """Whether its path still leads to this file: SQLite itself would continue in one that was deleted."""
+        """Whether its path still leads to this file: SQLite itself would continue in a deleted one."""
         try:
             return os.path.samestat(self.path.stat(), self._file)
         except OSError:
@@ -108,7 +110,7 @@ class Database:
         return frozenset(Sieve().read("instances", read_text, self._connection.execute("SELECT name FROM instances")))
 
     def kept(self, reference: str, bounds: Bounds) -> Kept:
-        """Given repository and tag, and at most how many cycles to return, return what is kept of it, and fits."""
+        """Given repository and tag, and at most how many cycles to return, return what is kept and can be read."""
         select, sieve = self._connection.execute, Sieve()
         pushes = select(
             "SELECT digest, image_id, token, instance, created FROM pushes WHERE reference = ?", (reference,)
@@ -137,7 +139,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Have what is written within it be on the disk at its end, all or nothing, whatever happens then.
+        """Make sure that what is written within it is on the disk at its end, all or nothing, whatever happens then.
 
         Raise DatabaseUnusable or sqlite3.Error.
         """
@@ -168,7 +170,7 @@ class Database:
         self._connection.execute("REPLACE INTO rested VALUES (?, ?, ?)", row)
 
     def write_finished(self, finished: Finished) -> None:
-        """Given a finished cycle, keep it with what it made of its target, and drop what is too much of that."""
+        """Given a finished cycle, keep it and its target's new state, and drop what is too much of that."""
         reference, cycle = finished.reference, finished.cycle
         execute = self._connection.execute
         failed = cycle.verdict is not Verdict.UP
@@ -206,7 +208,7 @@ class Database:
                 pass
 
     def _drop_oldest(self, failed: int) -> int:
-        """Drop some of the oldest successes or failures, the last cycle of each target apart. Return how many."""
+        """Drop some of the oldest successes or failures, but not the last cycle of any target. Return how many."""
         return self._connection.execute(
             "DELETE FROM cycles WHERE id IN (SELECT id FROM cycles WHERE failed = ?"
             " AND id NOT IN (SELECT MAX(id) FROM cycles GROUP BY reference) ORDER BY id LIMIT ?)",
@@ -221,8 +223,8 @@ class Database:
         return int(self._connection.execute(f"PRAGMA {name}").fetchone()[0])
 
     def _prepare(self) -> None:
-        """Make a file that is empty ready, and look at one that is not. Raise DatabaseUnusable."""
-        # Nobody shares it. So it needs no shared memory in a file, for which a full disk has no room.
+        """Prepare an empty file, or check one that is not empty. Raise DatabaseUnusable."""
+        # Nobody shares it. So it needs no file for shared memory, for which a full disk has no room.
         self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         self._connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         version = self._pragma("user_version")
@@ -240,7 +242,7 @@ class Database:
                 "the history of an older version was taken over; that version would set it aside",
                 extra={"file": str(self.path), "schema_before": version, "schema": SCHEMA_VERSION},
             )
-        # Every commit is on the disk before it is told: an acknowledged push must outlive a power cut.
+        # Every commit is on the disk before it returns: an acknowledged push must outlive a power cut.
         self._connection.execute("PRAGMA synchronous = FULL")
 
     def _cycles(self, which: str, reference: str, limit: int) -> sqlite3.Cursor:
@@ -252,7 +254,7 @@ class Database:
 
 @contextmanager
 def _naming_damage() -> Iterator[None]:
-    """Raise DatabaseUnusable in place of SQLite's errors that say that the file is damaged, or no database."""
+    """Raise DatabaseUnusable in place of SQLite's errors that say that the file is damaged, or not a database."""
     try:
         yield
     except sqlite3.DatabaseError as error:

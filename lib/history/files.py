@@ -1,4 +1,4 @@
-"""The history's files: SQLite's own beside the database, which go with it wherever that is put."""
+"""The history's files: SQLite's own beside the database, which go wherever that goes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ALL = ("-wal", "-shm", "")
 
 
 def set_aside(path: Path, now: float) -> Path:
-    """Given the database's path and the time, give it and SQLite's files beside it another name, and return that."""
+    """Given the database's path and the time, rename it and SQLite's files beside it, and return the new path."""
     stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     aside = path.with_name(f"{path.stem}-set-aside-{stamp}{path.suffix}")
     for suffix in _ALL:
@@ -28,7 +28,7 @@ def set_aside(path: Path, now: float) -> Path:
 def copy_of(path: Path) -> Database:
     """Given the path of a database that can't be written, return a copy of it, which is gone once it is closed.
 
-    SQLite would have to write to read what a monitor that was killed had yet to put into the file itself. Raise
+    SQLite would have to write in order to read what a killed monitor had not put into the file itself yet. Raise
     DatabaseUnusable, OSError or sqlite3.Error.
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -36,4 +36,4 @@ def copy_of(path: Path) -> Database:
         for suffix in _WITH_WAL:
             with suppress(FileNotFoundError):
                 shutil.copyfile(f"{path}{suffix}", f"{copy}{suffix}")
-        return Database(copy)  # open, it outlives its name
+        return Database(copy)  # while it is open, it outlives its name

@@ -16,7 +16,7 @@ HOUR_SECONDS = 3600
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much is kept of one target.
+    """How much is kept for one target.
 
     Attributes:
         cycles: last cycles.
@@ -33,7 +33,7 @@ class Hour:
 
     Attributes:
         hour: which, counted since 1970.
-        up_ms, down_ms, unknown_ms: milliseconds. What is left of the hour, nothing was known.
+        up_ms, down_ms, unknown_ms: milliseconds. For the rest of the hour, nothing was known.
     """
 
     hour: int
@@ -45,12 +45,12 @@ class Hour:
 class Hours:
     """All hours of a target, packed: a month of them takes 23 kB."""
 
-    #: What stands in a row: the attributes of an Hour.
+    #: The columns of a row: the attributes of an Hour.
     _COLUMNS = 4
     _VERDICTS = (Verdict.UP, Verdict.DOWN, Verdict.UNKNOWN)
 
     def __init__(self, rows: Iterable[int] = ()) -> None:
-        """Given the numbers of earlier hours, oldest first, each in the order of Hour's attributes, continue there."""
+        """Given the numbers of earlier hours, oldest first, in the order of Hour's attributes, continue with them."""
         self._rows = array("q", rows)
 
     def add(self, verdict: Verdict, began: float, ended: float) -> tuple[Hour, ...]:
@@ -71,13 +71,13 @@ class Hours:
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """All of them, as they are taken at the beginning."""
+        """All of them, in the form that the constructor takes."""
         return tuple(self._rows)
 
     def total(self, first: int, last: int) -> dict[Verdict, float]:
         """Given the first and the last hour, return how many seconds each verdict stood from one to the other.
 
-        An hour that has yet to come was counted by a clock that was ahead.
+        An hour in the future was counted by a clock that was ahead.
         """
         rows = self._rows[self._start_of(first) : self._start_of(last + 1)]
         columns = enumerate(self._VERDICTS, 1)

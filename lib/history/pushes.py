@@ -1,7 +1,7 @@
-"""Pushes: what this monitor pushed to one repository and tag, by whichever of its targets that is reached.
+"""Pushes: what this monitor pushed to one repository and tag, through any of its targets.
 
-Two targets can reach one repository by two names, an internal and a public host. That shows in the first image of one
-that the other's tag gives. From then on the two are one memory here, and take turns.
+Two targets can reach one repository by two names, such as an internal and a public host. That shows when one's tag
+first gives an image of the other. From then on the two share one memory here, and take turns.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from lib.result import Push
 
 _log = logging.getLogger(__name__)
 
-#: Pushes that were given up and may still be published: a registry that fails for a year would otherwise fill memory.
+#: Pushes that were given up and may still be published: without a limit, a registry that fails for a year would fill
+#: memory.
 _MOST_GIVEN_UP = 1000
 
 #: Acknowledged pushes by which another target recognises this one: more than are made while one cycle runs.
@@ -25,7 +26,7 @@ _MOST_RECENT = 20
 
 _ADVICE = "If they are to be watched independently, give each a repository or tag of its own."
 
-#: Whoever holds it may change which targets are one. Never held while a disk is waited for.
+#: The holder may change which targets are one. Never held while waiting for a disk.
 _joining = threading.Lock()
 
 
@@ -34,10 +35,10 @@ class Pushes:
 
     Attributes:
         reference: repository and tag.
-        last: the last push that the registry acknowledged, by any of the doors; None if there is none.
-        lost: the push that was forgotten last, as the registry had lost it; None if there is none.
+        last: the last push that the registry acknowledged, by any of the doors; None if there is none. lost: the last
+            push that was forgotten because the registry had lost it; None if there is none.
         begun: tokens of pushes that were begun here and not acknowledged: under way, or given up.
-        doors: those that are known to be of this repository and tag, this one among them, by their names for it.
+        doors: the memories that are known to be of this repository and tag, including this one, by their names for it.
         acknowledged: the last pushes there, by any of the doors, whether or not the registry lost them since.
     """
 
@@ -48,8 +49,8 @@ class Pushes:
         last: Push | None = None,
         all_pushes: Callable[[], Mapping[str, Pushes]] = dict[str, "Pushes"],
     ) -> None:
-        """Given repository and tag, where pushes are kept for good, the last one that is kept there, and what returns
-        those of all targets by the targets' names.
+        """Given repository and tag, where pushes are kept for good, the last one kept there, and what returns the
+        pushes of all targets by the targets' names.
         """
         self.last = last
         self.lost: Push | None = None
@@ -63,7 +64,7 @@ class Pushes:
 
     @property
     def given_up(self) -> frozenset[str]:
-        """Tokens of what any of the doors began to push and gave up: a registry can publish that much later."""
+        """Tokens of pushes that any of the doors began and gave up: a registry can publish them much later."""
         with _joining:
             return frozenset(token for door in self.doors.values() for token in door.begun)
 
@@ -83,9 +84,10 @@ class Pushes:
         self._keep(push)
 
     def forget(self) -> None:
-        """Forget what was pushed: the registry has lost it, and that was reported.
+        """Forget the last push: the registry has lost it, and that was reported.
 
-        Doors that were one are apart again, until a new image shows that they still are: a name can lead elsewhere.
+        Doors that were one are separate again, until a new image shows that they still are one: a name can lead
+        elsewhere.
         """
         self.lost = self.last
         doors = self._keep(None)
@@ -93,7 +95,7 @@ class Pushes:
             door.part()
 
     def part(self) -> None:
-        """Be one with no other door, until a push from now on shows that it is."""
+        """Separate from all other doors, until a new push shows that they are one."""
         with _joining:
             self.doors = {self.reference: self}
             self._recent.clear()
@@ -103,11 +105,11 @@ class Pushes:
         return self._history.is_ours(instance)
 
     def has_pushed(self, token: str) -> bool:
-        """Given the token of an image, return whether it was pushed from here, not long ago. Takes no lock."""
+        """Given the token of an image, return whether it was recently pushed from here. Takes no lock."""
         return token in self._recent or token in self.begun
 
     def token_of(self, digest: str | None) -> str | None:
-        """Given the digest of an image, return the token of the push that any target made of it, None if none did."""
+        """Given the digest of an image, return the token of any target's push of it, None if none pushed it."""
         pushes = (door.acknowledged.find(digest) for door in tuple(self._all().values()) if digest)
         return next((push.token for push in pushes if push is not None), None)
 
@@ -116,7 +118,7 @@ class Pushes:
         return self._all().get(name)
 
     def target_names(self, name: str) -> frozenset[str]:
-        """Given the name of its own target, return that and those of the targets that are one with it."""
+        """Given the name of its own target, return it and the names of the targets that are one with it."""
         return frozenset({name} | {other for other, pushes in self._all().items() if pushes.reference in self.doors})
 
     def recognise(self, token: str) -> str | None:
@@ -133,7 +135,7 @@ class Pushes:
             if other_name is None or self.reference in everybody[other_name].doors:
                 return other_name
             other = everybody[other_name]
-            # The tag shows what the other pushed: whatever we had pushed was before that.
+            # The tag shows what the other pushed: our pushes came before that.
             last = other.last or self.last
             doors = {**self.doors, **other.doors}
             for door in doors.values():

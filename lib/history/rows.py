@@ -1,6 +1,6 @@
-"""Rows: what the history's file holds, read with suspicion. A row that does not fit is dropped, and that is logged.
+"""Rows: the contents of the history's file, read with suspicion. An invalid row is dropped, and that is logged.
 
-SQLite lets anything stand in any column, and a clock that was wrong, another program or a restored file put it there.
+SQLite allows anything in any column, and a wrong clock, another program or a restored file may have put it there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lib.result import Cycle, Outcome, Push, read_moment, read_number, read_text
 
 _log = logging.getLogger(__name__)
 
-#: What comes of reading what does not fit: the last of them of JSON that is nested too deep.
+#: The exceptions of reading an invalid row: the last one comes of JSON that is nested too deep.
 _MISFITS = (ValueError, TypeError, LookupError, OverflowError, RecursionError)
 
 _T = TypeVar("_T")
@@ -26,11 +26,11 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What is kept of one repository and tag.
+    """What is kept for one repository and tag.
 
     Attributes:
         push: the last acknowledged push, None if there is none.
-        since, ended: as of the last `Finished`; they say nothing without cycles.
+        since, ended: those of the last `Finished`; meaningless without cycles.
         cycles, failures: the last cycles, and those that were not up; oldest first.
         hours: the numbers of its hours, as `lib.history.hours.Hours` takes them.
         rested: its rested images, by their numbers.
@@ -46,7 +46,7 @@ class Kept:
 
 
 class Sieve:
-    """Reads rows, and counts those that do not fit."""
+    """Reads rows, and counts invalid ones."""
 
     def __init__(self) -> None:
         self._dropped: Counter[str] = Counter()
@@ -62,17 +62,17 @@ class Sieve:
         return read
 
     def report(self, reference: str) -> None:
-        """Given repository and tag, log what of it was dropped."""
+        """Given repository and tag, log which of its rows were dropped."""
         if self._dropped:
             dropped = ", ".join(f"{table}: {number}" for table, number in sorted(self._dropped.items()))
             _log.warning(
-                "part of the history can't be understood, and is left out",
+                "part of the history can't be read, and is left out",
                 extra={"repository": reference, "rows": dropped},
             )
 
 
 def push(digest: object, image_id: object, token: object, instance: object, created: object) -> Push:
-    """Given a row of `pushes`, return it. Raise one of the misfits, as all here do."""
+    """Given a row of `pushes`, return it. Raise one of the misfits, as all methods here do."""
     return Push(read_text(digest), read_text(image_id), read_text(token), read_text(instance), read_moment(created))
 
 

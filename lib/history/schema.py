@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-#: What `PRAGMA user_version` says of the newest. Another schema gets the next number, and what makes it a row.
+#: The `PRAGMA user_version` of the newest. A new schema gets the next number, and a row below that makes it.
 SCHEMA_VERSION = 3
 
-#: What makes a file of each version one of the next; 0 is an empty one. Nothing that it held is lost.
+#: The SQL that turns a file of each version into one of the next; 0 is an empty file. No content is lost.
 _STEPS = {
     0: """
 CREATE TABLE instances (name TEXT PRIMARY KEY, started REAL NOT NULL);
@@ -29,7 +29,8 @@ CREATE TABLE rested (
     reference TEXT NOT NULL, number INTEGER NOT NULL, image TEXT NOT NULL, PRIMARY KEY (reference, number)
 ) WITHOUT ROWID;
 """,
-    # Cycles were counted, and the time that they covered: that is divided as they were. What does not fit is left out.
+    # Cycles were counted, and the time that they covered: that time is divided in proportion. Invalid rows are left
+    # out.
     2: """
 CREATE TABLE verdict_hours (
     reference TEXT NOT NULL, hour INTEGER NOT NULL, up_ms INTEGER NOT NULL, down_ms INTEGER NOT NULL,
@@ -46,5 +47,5 @@ DROP TABLE hours;
 
 
 def step_from(version: int) -> str:
-    """Given a version, return the SQL that makes a file of that one of the next, all or nothing."""
+    """Given a version, return the SQL that turns a file of it into one of the next, all or nothing."""
     return f"BEGIN IMMEDIATE; {_STEPS[version]} PRAGMA user_version = {version + 1}; COMMIT;"

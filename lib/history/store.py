@@ -1,9 +1,10 @@
-"""Store: the history on the disk. A thread of its own writes, so that no disk keeps a cycle or an answer waiting.
+"""Store: the history on the disk. It has a writing thread, so that no disk keeps a cycle or an answer waiting.
 
     StateInUse    another monitor has the folder
 
-What can't be written now (the disk is full, or gone) waits in memory, in bounds, and is written as soon as it can be.
-Only a push is waited for: that it was acknowledged must not be forgotten, whatever ends this process a moment later.
+What can't be written now (the disk is full, or gone) waits in memory, within bounds, and is written as soon as
+possible. Only a push is waited for: its acknowledgement must not be forgotten, whatever ends this process a moment
+later.
 """
 
 from __future__ import annotations
@@ -30,13 +31,14 @@ from lib.result import Push
 
 _log = logging.getLogger(__name__)
 
-#: How long a push is waited for. It takes a few milliseconds if the disk is well.
+#: How long to wait for a push. With a healthy disk it takes a few milliseconds.
 _PUSH_SECONDS = 3.0
-#: After what time it is tried again to write, if that failed.
+#: How long after a failure to write again.
 _RETRY_SECONDS = 5.0
-#: How often what is too old or too much is dropped.
+#: How often old and surplus entries are dropped.
 _PRUNE_SECONDS = 3600.0
-#: What a clock is not off by before or after it was set. One that is years ahead would have all that is kept too old.
+#: A larger jump is a clock that was wrong before or after it. To a clock that is years ahead, everything would be too
+#: old.
 _JUMP_SECONDS = 3600.0
 #: Finished cycles that wait, at most.
 _MOST_WAITING = 10_000
@@ -45,17 +47,17 @@ _FAULTS = (sqlite3.Error, OSError, DatabaseUnusable)
 
 
 class StateInUse(NotNow):
-    """Another monitor has the folder. Its text says which folder and what to do."""
+    """Another monitor has the folder. The text says which folder and what to do."""
 
 
 @dataclass(slots=True)
 class _Unwritten:
-    """What has yet to be written.
+    """What is still to be written.
 
     Attributes:
         pushes: the last push by repository and tag, None if it is to be forgotten.
         rested: rested images by repository and tag of their target, and number.
-        finished: finished cycles, oldest first; of too many, the oldest are lost.
+        finished: finished cycles, oldest first; if there are too many, the oldest are lost.
     """
 
     pushes: dict[str, Push | None] = field(default_factory=dict)
@@ -66,7 +68,7 @@ class _Unwritten:
         return bool(self.pushes or self.rested or self.finished)
 
     def put_before(self, later: _Unwritten) -> None:
-        """Given what came later, hold that too."""
+        """Given what came later, add it."""
         self.pushes |= later.pushes
         self.rested |= later.rested
         self.finished.extend(later.finished)
@@ -76,14 +78,14 @@ class Store:
     """The history in a folder, which no other monitor can have at the same time.
 
     Attributes:
-        instances: the instances that had the folder, this one and, as far as it could be read, all before it.
+        instances: the instances that had the folder: this one and, as far as they could be read, all before it.
     """
 
     def __init__(self, folder: Path, instance: str, clock: Callable[[], float] = time.time) -> None:
         """Given the folder (made if it is missing, 0700), this process's instance and a clock in seconds since 1970.
 
         Raise StateInUse. If the folder can't be used for another reason, that is logged, and tried again later; if it
-        can be read all the same, what it holds is known from the start.
+        can be read all the same, its contents are known from the start.
         """
         self.instances = frozenset({instance})
         self._folder = folder
@@ -91,11 +93,11 @@ class Store:
         self._clock = clock
         self._lock_file: int | None = None
         self._database: Database | None = None
-        self._copy: Database | None = None  # of one that can be read, but not written
+        self._copy: Database | None = None  # of a folder that can be read, but not written
         self._recorded: frozenset[str] = frozenset()  # the instances that it holds
-        self._disk = threading.Lock()  # whoever holds it may use the database
+        self._disk = threading.Lock()  # its holder may use the database
         self._pruned = -_PRUNE_SECONDS
-        self._offset: float | None = None  # of the clock, when it was last looked for what is too old
+        self._offset: float | None = None  # by the clock, when old entries were last looked for
         self._unwritten = _Unwritten()
         self._given = self._written = 0
         self._failing = self._slow = self._closing = False
@@ -131,7 +133,7 @@ class Store:
     def keep_push(self, reference: str, push: Push | None) -> None:
         """Given repository and tag, and the last acknowledged push there (None: it is to be forgotten), write that.
 
-        It is on the disk on return; but a disk that does not work, or not within some seconds, is not waited for.
+        It is on the disk on return, unless the disk does not work, or not within some seconds.
         """
         with self._changed:
             self._unwritten.pushes[reference] = push
@@ -150,14 +152,14 @@ class Store:
             self._give()
 
     def close(self, seconds: float) -> None:
-        """Write what waits, and let go of the folder. Given how long that may take."""
+        """Write what waits, and release the folder. Given how long that may take."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
         self._thread.join(seconds)
 
     def _give(self) -> int:
-        """Have the writing thread write. Return the number that `_written` has then."""
+        """Have the writing thread write. Return the number that `_written` will have then."""
         self._given += 1
         self._changed.notify_all()
         return self._given
@@ -211,7 +213,7 @@ class Store:
                 self._pruned = time.monotonic()
 
     def _prune(self, database: Database) -> None:
-        """Given the database, drop what is too much of it, and what is too old by a clock that has not just jumped."""
+        """Given the database, drop surplus entries, and those that are too old by a clock that has not just jumped."""
         database.shrink()
         before, self._offset = self._offset, self._clock() - time.monotonic()
         if before is not None and abs(self._offset - before) < _JUMP_SECONDS:
@@ -239,7 +241,7 @@ class Store:
         return database
 
     def _read_copy(self) -> None:
-        """Have at least what is in a folder that can't be written."""
+        """Read at least what is in a folder that can't be written."""
         with suppress(*_FAULTS):
             self._copy = copy_of(self._path)
             self.instances |= self._copy.instances()

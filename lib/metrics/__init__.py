@@ -1,6 +1,6 @@
 """Every metric name, in one place.
 
-What an operator's dashboards and rules rely on is here: the original's names without labels, and those that begin with
+Operators' dashboards and rules rely on these: the original's names without labels, and those that begin with
 `registry_monitor_`; `families` and `sparse` have those of single targets. No error text, digest or token is a label.
 """
 
@@ -32,7 +32,7 @@ from lib.result import Cycle, Outcome, StepName
 
 
 class Totals(Listener):
-    """The original's metrics: over all targets, also those that are gone. It listens to every target."""
+    """The original's metrics: over all targets, including those that are gone. It listens to every target."""
 
     def __init__(self) -> None:
         self._cycles: Counter[Verdict] = Counter()
@@ -65,12 +65,12 @@ class Totals(Listener):
 
 
 class Metrics:
-    """All metrics, for whoever asks. Any thread may.
+    """All metrics. Any thread may ask for them.
 
     Attributes:
         registry: all of them, for prometheus_client.
         exposition: all of them, as text.
-        own: those that are not about this process, as text.
+        own: all but those about this process, as text.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Metrics:
         namespace: str = "",
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Given this program's version, and what is to be shown.
+        """Given this program's version, and what to show.
 
         That is: what returns the series of all targets, the original's metrics, what returns whether the monitor can
         judge, what returns the versions of the docker client and server, the prefix of the original's names, and a
@@ -98,7 +98,7 @@ class Metrics:
         self._build = {"version": version, "python": platform.python_version()}
         self._reload_successful = True
         self._reloaded = clock()
-        # Each remembers what it wrote, in the one format that it is asked for again and again.
+        # Each remembers what it wrote, in the format that is asked for again and again.
         rows, rows_of_file = (RowCollector(FAMILIES, lambda: [series.row() for series in targets()]) for _ in range(2))
         own = CollectorRegistry(support_collectors_without_names=True)
         for collect in (self._collect_targets, self._collect_original, self._collect_monitor):
@@ -133,7 +133,7 @@ class Metrics:
             GaugeMetricFamily("registry_monitor_targets", "How many targets are monitored.", len(self._targets())),
             GaugeMetricFamily(
                 "registry_monitor_config_last_reload_successful",
-                "1 if the configuration could be read when it last had to be, else 0.",
+                "1 if the last reload of the configuration succeeded, or there was none yet, else 0.",
                 self._reload_successful,
             ),
             GaugeMetricFamily(

@@ -21,7 +21,7 @@ def _by_step_and(*outcomes: Outcome) -> Callable[[Iterable[StepName]], list[Mapp
 
 
 def _by_step_that_moves(steps: Iterable[StepName]) -> list[Mapping[str, str]]:
-    """Given the steps of a target, return those that move its payload: none if it has none."""
+    """Given the steps of a target, return those that move its payload: none if it has no payload."""
     return _by_step(step for step in steps if step in MOVING) if StepName.PUSH in steps else []
 
 
@@ -34,7 +34,7 @@ def _by_verdict(_: Iterable[StepName]) -> list[Mapping[str, str]]:
 
 
 class Families:
-    """Those whose series are all known as soon as a target is: in this order they are written."""
+    """The families whose series are all known as soon as a target is, in the order in which they are written."""
 
     UP = Family(
         "registry_monitor_up",
@@ -75,7 +75,7 @@ class Families:
     STEP_STARTED = Family(
         "registry_monitor_step_started_timestamp_seconds",
         "gauge",
-        "When the step under way began, 0 for all others: a hang shows while it lasts.",
+        "When the step under way began, 0 for all others: so a hang shows while it lasts.",
         _by_step,
     )
     RETRIES = Family(
@@ -98,7 +98,7 @@ class Families:
     PAYLOAD_MOVED = Family(
         "registry_monitor_payload_moved_bytes",
         "counter",
-        "Random bytes moved by steps that ended well; none of a read-only target.",
+        "Random bytes moved by steps that ended well; a read-only target has none.",
         _by_step_that_moves,
     )
     PROPAGATION_LAG = Family(

@@ -1,4 +1,4 @@
-"""The metrics as a file, for those who scrape nothing here: node_exporter's textfile collector takes it from there."""
+"""The metrics as a file, for those who don't scrape the monitor: node_exporter's textfile collector reads it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from lib.target import Target
 
 _log = logging.getLogger(__name__)
 
-#: After what time it is tried again if it can't be written.
+#: How long after a failure to write it again.
 _RETRY_SECONDS = 5.0
-#: The least pause between two times; and for how many times as long as it takes nothing is written after that.
+#: The shortest pause between two writes, in seconds, and as a multiple of the time that writing took.
 _LEAST_PAUSE_SECONDS, _PAUSES = 0.2, 9
 
-#: Whoever runs node_exporter has to be able to read it, whatever this process's umask is.
+#: node_exporter's user has to be able to read it, whatever this process's umask is.
 _MODE = 0o644
 
 
@@ -90,11 +90,11 @@ class MetricsFile(Listener):
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Given a path, and what is to be there, have it there at once as a whole. Raise OSError."""
-    # In the same folder, or it could not be renamed; with a name that node_exporter does not look at.
+    """Given a path and its new content, replace the file whole, in one step. Raise OSError."""
+    # In the same folder, so that it can be renamed; with a name that node_exporter ignores.
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        # Never through a link that somebody else put there, who can write in that folder, too.
+        # Never through a link that somebody else put there who can also write to that folder.
         beside.unlink(missing_ok=True)
         with beside.open("xb") as file:
             os.fchmod(file.fileno(), _MODE)

@@ -1,9 +1,9 @@
-"""Series: the numbers of one target, packed into a row, and what each of them is called.
+"""Series: the numbers of one target, packed into a row, and their names.
 
 A target has about two hundred series, most of them buckets. prometheus_client takes 17 µs to write one of them, so a
-thousand targets would take it three seconds a scrape. Here it writes each kind of line once, with a mark where the
-target's name and the number belong, and a scrape fills them in: the same bytes, more than ten times as fast. What has
-not changed since the last scrape is not even filled in again.
+thousand targets would take it three seconds a scrape. Here it writes each kind of line once, with marks for the
+target's name and the number, and a scrape fills them in: the same bytes, more than ten times as fast. Lines that have
+not changed since the last scrape are not even filled in again.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from lib.result import StepName
 #: Upper bounds in seconds: a small push takes tenths, docker's own retries take 50, the longest deadline is an hour.
 BUCKETS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0, 120.0, 300.0, 3600.0, float("inf"))
 
-#: Stands for a target's name in a template. Names are printable, and so never hold it. It is ASCII: text that has other
-#: characters takes twice as long to fill in. The other stands for the time since when a target's counters count.
+#: Stands for a target's name in a template. Names are printable, so they never contain it. It is ASCII: text with other
+#: characters takes twice as long to fill in. The second mark stands for the time since when a target's counters count.
 _NAME_MARK, _CREATED_MARK = "\x01", "\x02"
 
-#: In place of a number, says that the series is absent. Nothing that is measured is as small; and unlike NaN, it is
-#: equal to itself, so that rows can be compared.
+#: Stands for a number that is absent. No measured value is as small; and unlike NaN, it is equal to itself, so that
+#: rows can be compared.
 ABSENT = float("-inf")
 
 #: How many templates are kept of a layout: those of a few formats.
@@ -49,7 +49,7 @@ class Family:
         name: its name, without the suffixes of a counter or histogram.
         type: `counter`, `gauge` or `histogram`.
         help: what it says.
-        labels: returns what its labels can be, beside `target`, given the steps that a target's cycles can have.
+        labels: returns the values of its labels other than `target`, given the steps that a target's cycles can have.
         is_sometimes_absent: whether each of its series is absent until it is set. No counter or histogram is.
     """
 
@@ -80,8 +80,8 @@ class Encoding:
 
     @property
     def has_created(self) -> bool:
-        """Whether it says since when a counter counts. The older format has no place for that but series of their own,
-        which would only be stored.
+        """Whether it says since when a counter counts. In the older format these would be series of their own, stored
+        for nothing.
         """
         return self.content_type.startswith("application/openmetrics-text")
 
@@ -91,15 +91,15 @@ class Encoding:
 
 
 class Layout:
-    """Where each number of a target stands in its row. Targets with the same steps share one.
+    """The place of each number of a target in its row. Targets with the same steps share a layout.
 
     Attributes:
         width: how many numbers there are.
-        blank: they as they are at the beginning.
+        blank: the numbers at the beginning.
     """
 
     def __init__(self, labels: Mapping[Family, Iterable[Mapping[str, str]]]) -> None:
-        """Given the families, and for each what its labels can be, beside `target`."""
+        """Given the families, and for each the values of its labels other than `target`."""
         self.width = 0
         self.blank = array("d")
         self._series: dict[Family, list[tuple[str, Mapping[str, str]]]] = {}
@@ -117,7 +117,7 @@ class Layout:
         return self._places[family, labels]
 
     def samples(self, family: Family, row: Row) -> list[Sample]:
-        """Given a family and a row, return the samples, those that say since when a counter counts beside its own."""
+        """Given a family and a row, return the samples, including those that say since when a counter counts."""
         samples = []
         for (name, labels), number in zip(self._series[family], row.numbers[self._spans[family]], strict=True):
             if number != ABSENT:
@@ -173,9 +173,9 @@ class Row:
 
     Attributes:
         target: its name.
-        layout: where each stands.
+        layout: the place of each number.
         created: since when its counters count, in seconds since 1970.
-        numbers: they themselves; at the beginning all 0, or absent.
+        numbers: the numbers themselves; at the beginning all 0, or absent.
     """
 
     target: str
@@ -195,7 +195,7 @@ class Row:
         self.numbers[self.layout.place(family, labels)] += amount
 
     def set(self, value: float, family: Family, *labels: str) -> None:
-        """Given a value, set a gauge to it; `ABSENT` takes away one that may be absent."""
+        """Given a value, set a gauge to it; `ABSENT` removes one that may be absent."""
         self.numbers[self.layout.place(family, labels)] = value
 
     def observe(self, seconds: float, family: Family, *labels: str) -> None:
@@ -224,7 +224,7 @@ class _Written:
 
 
 class RowCollector:
-    """The rows of all targets as prometheus_client's metrics, and, much faster, as their text."""
+    """The rows of all targets as prometheus_client's metrics and, much faster, as text."""
 
     def __init__(self, families: Sequence[Family], rows: Callable[[], Sequence[Row]]) -> None:
         """Given the families, and what returns rows that no longer change."""
@@ -240,7 +240,7 @@ class RowCollector:
             yield family.metric(sample for row in rows for sample in row.layout.samples(family, row))
 
     def pieces(self, encoding: Encoding) -> Iterator[bytes]:
-        """Given an encoding, return in pieces what its encoder would write of these metrics, but for the end mark."""
+        """Given an encoding, return in pieces what its encoder would write for these metrics, without the end mark."""
         written = self._write(self._rows(), encoding)
         for place, family in enumerate(self._families):
             head = (line for line in encoding.lines(family.metric(())) if line != _END)

@@ -23,7 +23,7 @@ class Sparse:
         type: what it is.
         help: what it says.
         labels: their names, beside `target`.
-        values: returns the values of the labels, the number, and of a counter since when it counts, given a target's
+        values: returns the values of the labels, the number and, for a counter, since when it counts, given a target's
             series.
     """
 
@@ -51,7 +51,7 @@ def _at(moment: datetime | None) -> float | None:
 
 
 def _cold(name: str, text: str, value: Callable[[Cold], float | None]) -> Sparse:
-    """Given the rest of a gauge's name, what it says, and what returns it of a target's rested images, return it."""
+    """Given the rest of a gauge's name, its help, and what computes it from rested images, return the gauge."""
     return Sparse(
         f"registry_monitor_cold_{name}",
         GaugeMetricFamily,
@@ -62,7 +62,7 @@ def _cold(name: str, text: str, value: Callable[[Cold], float | None]) -> Sparse
 
 
 def _rate_limit(what: str, text: str) -> Sparse:
-    """Given the attribute of a RateLimit, and what it says, return its gauge."""
+    """Given the attribute of a RateLimit, and its help, return its gauge."""
     return Sparse(
         f"registry_monitor_rate_limit_{what}",
         GaugeMetricFamily,
@@ -76,7 +76,7 @@ SPARSE = (
     Sparse(
         "registry_monitor_failing",
         GaugeMetricFamily,
-        "1, only while the last cycle was not up: which step failed, why, and whose fault that is.",
+        "1, only while the last cycle was not up: the labels say which step failed, why, and whose fault that is.",
         ("step", "reason", "scope"),
         lambda series: [(series.failing, 1)] if series.failing else [],
     ),
@@ -90,7 +90,7 @@ SPARSE = (
     Sparse(
         "registry_monitor_exposed",
         GaugeMetricFamily,
-        "1 if strangers can pull what has to be private, else 0; only with expect-private, absent until it was tried.",
+        "1 if strangers can pull what should be private, else 0; only with expect-private, absent until it was tried.",
         (),
         lambda series: _unless_none(series.strangers().pull) if series.target.expect_private else [],
     ),
@@ -103,7 +103,7 @@ SPARSE = (
     ),
     _cold(
         "images",
-        "Rested images that were pushed so far; it and the other cold metrics are there only with cold-images.",
+        "Rested images that were pushed so far; this and the other cold metrics exist only with cold-images.",
         lambda cold: len(cold.pushed),
     ),
     _cold(
@@ -118,7 +118,7 @@ SPARSE = (
     ),
     _cold(
         "last_success_timestamp_seconds",
-        "When a rested image was last found whole; absent before the first time.",
+        "When a rested image was last found intact; absent before the first time.",
         lambda cold: _at(cold.last_success),
     ),
     Sparse(
@@ -160,12 +160,11 @@ SPARSE = (
     ),
     _rate_limit(
         "limit",
-        "How often the registry lets this account or address pull, in the time that it counts by; absent if it does not"
-        " say.",
+        "How many pulls the registry allows this account or address in a given time; absent if it does not say.",
     ),
     _rate_limit(
         "remaining",
-        "How often the registry still lets this account or address pull in that time; absent if it does not say.",
+        "How many pulls are left to this account or address in that time; absent if the registry does not say.",
     ),
     Sparse(
         "registry_monitor_superseded_deletions",

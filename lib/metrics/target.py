@@ -1,4 +1,4 @@
-"""Series: the metrics of one target, as they are counted. What each is called is in `families` and `sparse`."""
+"""Series: the metrics of one target, as they are counted. Their names are in `families` and `sparse`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lib.target import StrangersMay, Target
 Labels = tuple[str, ...]
 Read = TypeVar("Read")
 
-#: What `registry_monitor_up` says of a verdict; nothing, while it is absent.
+#: The value of `registry_monitor_up` by verdict; for any other, it is absent.
 _UP = {Verdict.UP: 1, Verdict.DOWN: 0}
 
 
@@ -30,8 +30,8 @@ class Series:
     Attributes:
         target: the target.
         strangers: returns what those without a login could do when that was last tried.
-        cold: returns how its rested images stand, None if it has to have none.
-        found: returns what its registry's API said.
+        cold: returns the state of its rested images, None if it is to have none. found: returns what its registry's API
+            said.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Series:
         cold: Callable[[], Cold | None],
         found: Callable[[], Found],
     ) -> None:
-        """Given the target, how far its cycle has got, and what returns what was found beside its cycles."""
+        """Given the target, its cycle's progress, and what returns the findings beside its cycles."""
         self.target = target
         self.failing: Labels | None = None
         self.strangers = strangers
@@ -61,7 +61,7 @@ class Series:
 
     @property
     def created(self) -> float:
-        """Since when its counters count, in seconds since 1970; those apart that begin with their first count."""
+        """Since when its counters count, in seconds since 1970, except those that begin with their first count."""
         return self._row.created
 
     def finish(self, cycle: Cycle, lag: float, downs: int) -> None:
@@ -87,9 +87,9 @@ class Series:
 
     def remember(self, last: Cycle | None, last_success: Cycle | None, *, downs: int, stands: bool) -> None:
         """Given the last finished cycle and the last that was up, of an earlier process or configuration (None: there
-        is none, or not before a time that is yet to come), and how many in a row are down, show them.
+        is none, or only one in the future), and how many in a row are down, show them.
 
-        They are not counted; and what that verdict is, and why, is shown only if it still stands.
+        They are not counted; and the verdict and its cause are shown only if it still stands.
         """
         with self._lock:
             self._stand(last if stands else None, downs)
@@ -136,7 +136,7 @@ class Series:
         self.failing = _cause(failed) if failed else None
 
     def _count_moved(self, cycle: Cycle) -> None:
-        """Given a finished cycle, count what payload was moved: by its first pull, that of the push before it."""
+        """Given a finished cycle, count the payload that was moved: its first pull moves that of the previous push."""
         for step in cycle.steps:
             if step.outcome is Outcome.OK and step.name in MOVING:
                 moved = self._pushed_bytes if step.name is StepName.PULL else cycle.payload_bytes

@@ -1,4 +1,4 @@
-"""`once`: one cycle of every target, its steps shown as they happen, then what came of it all.
+"""`once`: one cycle of every target, its steps shown as they happen, then the results.
 
 Shown in plain lines or as JSON from here; on a terminal, by `lib.once.terminal`.
 """
@@ -25,12 +25,12 @@ from lib.watch.watched import Watched
 
 _ALL_UP, _SOME_DOWN, _SOME_UNKNOWN = 0, 1, 3
 
-#: Values of TERM that tell of no cursor that can be moved.
+#: Values of TERM that mean that the cursor can't be moved.
 _NO_CURSOR = frozenset({"", "dumb", "unknown"})
 
 
 class Reporter(Listener, AbstractContextManager["Reporter"]):
-    """Shows somebody what becomes of the cycles, between its entry and its exit; this one, nothing."""
+    """Shows the progress of the cycles, between its entry and its exit; this one shows nothing."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -38,20 +38,20 @@ class Reporter(Listener, AbstractContextManager["Reporter"]):
         """Stop showing."""
 
     def all_finished(self, cycles: Sequence[Cycle], statuses: Sequence[TargetStatus]) -> None:
-        """All cycles have come to their end: here they are, in the order of their targets, and how these stand now."""
+        """All cycles have ended: given are they, in the order of their targets, and the targets' statuses now."""
 
 
 class LineReporter(Reporter):
     """Shows each step as it ends, in plain lines."""
 
     def __init__(self, stream: TextIO, targets: Sequence[Target]) -> None:
-        """Given where to write, and all targets that there are."""
+        """Given where to write, and all targets."""
         self._stream = stream
         self._width = max(len(target.name) for target in targets)
         self._lock = threading.Lock()
 
     def step_finished(self, target: Target, step: Step) -> None:
-        """Show how a step went, and how long it took."""
+        """Show how a step ended, and how long it took."""
         retried = f"  ({tries(step)})" if step.retries else ""
         reason = f"  {step.reason} ({step.scope})" if step.reason else ""
         phases = ", ".join(f"{phase} {seconds:.3f}" for phase, seconds in (step.phases or {}).items())
@@ -59,7 +59,7 @@ class LineReporter(Reporter):
         self._line(target.name, f"{step.name:<9} {step.outcome:<7} {step.seconds:8.3f} s{reason}{spent}{retried}")
 
     def cycle_finished(self, cycle: Cycle) -> None:
-        """Show what a cycle says of its registry, and of a failure what it was and what to do."""
+        """Show a cycle's verdict and, if it failed, what happened and what to do."""
         self._line(cycle.target, f"{cycle.verdict.upper()} after {cycle.seconds:.3f} s")
         failed = cycle.failed
         if failed is None or failed.reason is None:
@@ -71,11 +71,11 @@ class LineReporter(Reporter):
         self._line(cycle.target, f"  What to do: {failed.advice}")
 
     def rested_finished(self, target: Target, image: RestedImage) -> None:
-        """Show what became of a rested image."""
+        """Show the push or check of a rested image."""
         self._line(target.name, f"{image.tag}: {rested_in_words(image)}")
 
     def all_finished(self, cycles: Sequence[Cycle], statuses: Sequence[TargetStatus]) -> None:  # noqa: ARG002  each was shown as it ended
-        """Show what else is to be said of the targets."""
+        """Show what else there is to report about the targets."""
         for status in statuses:
             for remark in status.remarks:
                 self._line(status.target.name, remark)
@@ -94,7 +94,7 @@ class JsonReporter(Reporter):
         self._stream = stream
 
     def all_finished(self, cycles: Sequence[Cycle], statuses: Sequence[TargetStatus]) -> None:
-        """Write all cycles, and how their targets stand."""
+        """Write all cycles, and the statuses of their targets."""
         now = datetime.now(UTC)
         shape = {
             "cycles": [cycle.to_dict() for cycle in cycles],
@@ -144,19 +144,19 @@ def can_be_drawn_on(stream: TextIO, term: str) -> bool:
 
 
 def rested_in_words(image: RestedImage) -> str:
-    """Given a rested image that was just pushed or checked, return what came of that, in one line."""
+    """Given a rested image that was just pushed or checked, return the result, in one line."""
     failure = image.failure
     if failure is None:
-        return f"rested image, {'whole' if image.checked else 'pushed'}"
+        return f"rested image, {'intact' if image.checked else 'pushed'}"
     if image.digest is None:
         what = "could not be pushed"
     else:
-        what = "lost" if image.verdict is Verdict.DOWN else "the check could not tell"
+        what = "lost" if image.verdict is Verdict.DOWN else "the check was inconclusive"
     return legible(f"rested image, {what}: {failure.reason} ({failure.scope}): {failure.detail}")
 
 
 def tries(step: Step) -> str:
-    """Given a step that docker itself tried again, return how often it did, in words."""
+    """Given a step that docker itself retried, return how often it tried, in words."""
     return f"docker tried {step.retries + 1} times"
 
 
@@ -168,7 +168,7 @@ def last_lines(failed: Step) -> list[str]:
 def legible(text: str) -> str:
     r"""Given any text, return it fit for one line of a terminal.
 
-    What could move its cursor, colour it, or hide or turn round what stands beside it, is written as in Python: `\x1b`.
+    Characters that could move its cursor, colour it, or hide or reverse other text are written as in Python: `\x1b`.
     """
     return "".join(
         sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text.expandtabs(4)

@@ -1,4 +1,4 @@
-"""LiveDisplay: what is drawn at the bottom of a terminal, and stays whole whatever is told above it meanwhile."""
+"""LiveDisplay: what is drawn at the bottom of a terminal, and stays intact whatever is printed above it meanwhile."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from rich.text import Text
 
 from lib.streams import as_long_as_it_is_read
 
-#: Each takes a few milliseconds, which the steps that are measured meanwhile can do without.
+#: Each takes a few milliseconds, which are lost to the steps that are measured meanwhile.
 _FRAMES_PER_SECOND = 8
 
 
 class LiveDisplay(Live):
     """rich's live display of something, from start() to stop(), for as long as its terminal is there.
 
-    What is logged to that very terminal stands above it, too.
+    What is logged to that very terminal appears above it, too.
     """
 
     def __init__(self, drawn: RenderableType, console: Console) -> None:
@@ -39,7 +39,7 @@ class LiveDisplay(Live):
         """Begin to draw."""
         for handler in logging.getLogger().handlers:
             if isinstance(handler, logging.FileHandler):
-                continue  # without a stream where its file is closed
+                continue  # without a stream if its file is closed
             if isinstance(handler, logging.StreamHandler) and _are_one(handler.stream, self.console.file):
                 self._moved.append((handler, handler.stream))
                 handler.setStream(_Above(self))
@@ -55,21 +55,21 @@ class LiveDisplay(Live):
             handler.setStream(stream)
 
     def refresh(self) -> None:
-        """Draw as things stand."""
+        """Draw the current state."""
         with as_long_as_it_is_read(self.console.file):
             super().refresh()
 
     def print(self, *told: RenderableType, soft_wrap: bool = False) -> None:
-        """Given what to tell, print it above what is drawn, if anything is.
+        """Given a text, print it above what is drawn, if anything is.
 
-        With rich's own print, another thread could draw in between, and erase as many lines as there were before.
+        With rich's own print, another thread could draw in between, and erase as many lines as it had drawn before.
         """
         with self._lock, as_long_as_it_is_read(self.console.file):
             self.console.print(*told, sep="\n", soft_wrap=soft_wrap)
 
 
 class _Above(TextIOBase):
-    """A stream for logs: its lines stand above what is drawn."""
+    """A stream for logs: its lines appear above what is drawn."""
 
     def __init__(self, live: LiveDisplay) -> None:
         self._live = live

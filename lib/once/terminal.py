@@ -1,7 +1,7 @@
 """Shows people at a terminal the cycles of `once`: steps as they run, then a table, then each failure.
 
-What is finished scrolls up; below it stand the cycles under way, as many as the screen has room for. No text becomes a
-string of rich's: it would read markup in it.
+Finished cycles scroll up; below them are those under way, as many as the screen has room for. No text is passed to rich
+as a string: rich would read markup in it.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from lib.watch.status import TargetStatus
 from lib.watch.watched import Watched
 
 _BAR_WIDTH = 20
-#: On a screen of fewer columns there is no bar, and the table leaves to the lines around it what they tell as well.
+#: With fewer columns there is no bar, and the table leaves out what the lines around it show anyway.
 _WIDE = 72
-#: Below the cycles under way: how many more there are, how many have finished (in two lines, it may be), the cursor.
+#: Lines below the cycles under way: how many more there are, how many have finished (up to two lines), the cursor.
 _LINES_BELOW = 4
 
 _MARKS: Mapping[Verdict | Outcome, tuple[str, str]] = {
@@ -55,7 +55,7 @@ _ASCII_SPINNER = "|/-\\"
 
 
 def console_on(stream: TextIO) -> Console:
-    """Given a stream that is a terminal, return rich's console there, which heeds NO_COLOR, COLUMNS and LINES."""
+    """Given a stream that is a terminal, return rich's console there, which respects NO_COLOR, COLUMNS and LINES."""
     return Console(file=stream, force_terminal=True, markup=False, emoji=False, highlight=False)
 
 
@@ -65,7 +65,7 @@ class Terminal(Reporter):
     def __init__(
         self, console: Console, targets: Sequence[Watched], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Given the console to draw on, all targets that there are, and the clock of their progress."""
+        """Given the console to draw on, all targets, and the clock of their progress."""
         self._console = console
         self._targets = targets
         self._expected = len(targets)
@@ -82,14 +82,14 @@ class Terminal(Reporter):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave the terminal as it was, below all that was shown."""
+        """Leave the terminal as it was, below everything that was shown."""
         self._live.stop()
         finished = self._verdicts.total()
         if finished < self._expected:
             self._live.print(Text(f"Stopped with {finished} of {self._expected} finished."))
 
     def cycle_finished(self, cycle: Cycle) -> None:
-        """Show for good what came of a cycle, above those under way."""
+        """Show a cycle's result for good, above those under way."""
         with self._lock:
             self._verdicts[cycle.verdict] += 1
         failed = cycle.failed
@@ -100,12 +100,12 @@ class Terminal(Reporter):
         self._live.print(_block(head, [self._step(step) for step in cycle.steps]))
 
     def rested_finished(self, target: Target, image: RestedImage) -> None:
-        """Show for good what became of a rested image."""
+        """Show the push or check of a rested image for good."""
         mark = self._mark(image.verdict or Outcome.OK)
         self._live.print(self._head(mark, target.name, f"{image.tag}: {rested_in_words(image)}"))
 
     def all_finished(self, cycles: Sequence[Cycle], statuses: Sequence[TargetStatus]) -> None:
-        """Show the result: a table, each failure and what to do, what else is to be said, then how many are up."""
+        """Show the result: a table, each failure and what to do, other findings, then how many are up."""
         self._live.stop()
         self._live.print(self._table(cycles))
         for cycle in cycles:
@@ -125,7 +125,7 @@ class Terminal(Reporter):
     # What is drawn while cycles run.
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Draw as many cycles under way as there is room for, and how far all have got."""
+        """Draw as many cycles under way as there is room for, and the progress of all."""
         with self._lock:
             verdicts = self._verdicts.copy()
         cycles = ((watched.target.name, watched.progress.cycle) for watched in self._targets)

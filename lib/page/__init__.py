@@ -1,4 +1,4 @@
-"""The page for people: what is asked for, and the HTML of it."""
+"""The page for people: what is asked for, and its HTML."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class PageQuery:
 
     Attributes:
         target: the name of the one target; None for all.
-        cycle: the key of its cycle that is to stand open; empty for none.
-        name: what the targets' names or repositories have in them, in whatever case.
-        verdict: how they stand; None for all.
+        cycle: the key of its cycle that is shown open; empty for none.
+        name: a text that the targets' names or repositories contain, in any case.
+        verdict: their state; None for all.
     """
 
     target: str | None = None
@@ -51,7 +51,7 @@ class PageQuery:
         )
 
     def fits(self, status: TargetStatus) -> bool:
-        """Given what is said of a target, return whether it is one of those that are asked for."""
+        """Given what is shown of a target, return whether it is one of those that are asked for."""
         wanted = self.name.casefold()
         named = any(wanted in str(name).casefold() for name in (status.target.name, status.target.reference))
         return named and self.verdict in {None, state_of(status)}
@@ -86,7 +86,7 @@ class PageData:
 def render(data: PageData, query: PageQuery, now: datetime) -> Page:
     """Given what there is to show, what of it is asked for, and the time, return the page.
 
-    If there is but one target, its page is the page of all.
+    If there is only one target, its page is the page of all.
     """
     statuses = status_of(data.targets)
     both = list(zip(data.targets, statuses, strict=True))
@@ -114,7 +114,7 @@ def render(data: PageData, query: PageQuery, now: datetime) -> Page:
 
 
 def headline(statuses: Sequence[TargetStatus]) -> str:
-    """Given what is said of all targets, return the worst of it in one sentence without its full stop."""
+    """Given what is shown of all targets, return the worst of it in one sentence without its full stop."""
     states = Counter(state_of(status) for status in statuses)
     if not statuses:
         return "No registry is watched"

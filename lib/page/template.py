@@ -1,7 +1,7 @@
-"""The page's templates, and what they know beside what they are given.
+"""The page's templates, and what they know in addition to what they are given.
 
-The page is one answer that needs nothing else: `style.css` and `script.js` stand inside it. Jinja is imported when
-somebody first looks: a monitor that only Prometheus asks needs neither its memory nor its time to start.
+The page is one answer that needs nothing else: `style.css` and `script.js` are inside it. Jinja is imported when
+somebody first opens the page: a monitor that only Prometheus asks saves its memory and its start-up time.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 _FOLDER = Path(__file__).parent
 
-#: Failures that are shown whole on the page of all targets; the others are to be opened.
+#: Failures that are shown in full on the page of all targets; the others can be opened.
 _MOST_OPEN = 5
 
-#: On the page of one target: marks in its strip, and cycles in its list before the others are to be opened.
+#: On the page of one target: marks in its strip, and cycles in its list; the others can be opened.
 _STRIP_MOST = 120
 _LISTED = 12
 
-#: Rested images that are named as lost; the others are counted.
+#: Lost rested images that are named; the others are counted.
 _MOST_LOST = 10
 
 _LABELS: dict[State, str] = {state: str(state) for state in State}
@@ -123,7 +123,7 @@ def _url(**parameters: str) -> str:
 def _marks(view: TargetView, most: int, now: datetime) -> Markup:
     """Given a target, how many of its cycles to show at most, and the time, return a link to each, oldest first.
 
-    Of 1,000 targets these are 20,000, for which the template would take ten times as long.
+    1,000 targets have 20,000 of these, for which the template would take ten times as long.
     """
     from markupsafe import Markup, escape  # noqa: PLC0415  it is Jinja's
 
@@ -136,7 +136,7 @@ def _marks(view: TargetView, most: int, now: datetime) -> Markup:
         gap = "<i></i>" if past.gap_seconds else ""
         link = f'<a tabindex="-1" class="{verdict}" href="{address}&amp;cycle={key}#c{key}" title="{title}"></a>'
         pieces.append(gap + link)
-    return Markup("".join(pieces))  # noqa: S704  names apart, all of it is ours
+    return Markup("".join(pieces))  # noqa: S704  apart from the names, all of it is ours
 
 
 def _favicon(state: State) -> str:
@@ -151,7 +151,7 @@ def _shape(state: State, line_colour: str) -> str:
 
 
 def _code(text: str) -> Markup:
-    """Given a text of ours in which `names` stand like this, return it with them as code."""
+    """Given a text of ours with `names` written like this, return it with them as code."""
     from markupsafe import Markup, escape  # noqa: PLC0415  it is Jinja's
 
     return Markup(re.sub("`([^`]*)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704  it was escaped

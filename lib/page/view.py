@@ -19,18 +19,18 @@ from lib.watch.pace import Pace, pace_after
 from lib.watch.record import WINDOWS, Availability, Record
 from lib.watch.status import TargetStatus
 
-#: Cycles in the strip of a target that is one among others. Of so many, the history never has fewer to give.
+#: Cycles in the strip of a target that is one among others. The history always keeps at least that many.
 STRIP_CYCLES = 20
 
 #: More than the history keeps of any target.
 ALL_CYCLES = 1000
 
-#: From where on a step counts as slow: so many times its usual, and so many seconds more.
+#: When a step counts as slow: this many times its usual seconds, and this many seconds more.
 _SLOW_TIMES, _SLOW_SECONDS = 3.0, 1.0
 
 
 class State(StrEnum):
-    """How a target stands. First comes what needs somebody most."""
+    """The state of a target. The one that most needs attention comes first."""
 
     DOWN = "down"
     UNKNOWN = "unknown"
@@ -48,8 +48,8 @@ class PastCycle:
 
     Attributes:
         cycle: the cycle.
-        key: stands for it in a URL: when it began, in milliseconds since 1970.
-        gap_seconds: how long nothing is known before it; 0 if it followed the one before as it should.
+        key: its name in a URL: when it began, in milliseconds since 1970.
+        gap_seconds: for how long nothing is known before it; 0 if it followed the previous one in time.
     """
 
     cycle: Cycle
@@ -59,7 +59,7 @@ class PastCycle:
 
 @dataclass(frozen=True, slots=True)
 class StepTimes:
-    """A step's last time, against its usual.
+    """A step's last time, compared with its usual.
 
     Attributes:
         name: which step.
@@ -73,7 +73,7 @@ class StepTimes:
 
     @property
     def slow(self) -> float | None:
-        """How many times its usual it took; None if that is nothing to speak of."""
+        """How many times its usual it took; None if it was not slow."""
         if self.last is None or self.last.outcome is not Outcome.OK or not self.usual_seconds:
             return None
         times = self.last.seconds / self.usual_seconds
@@ -81,7 +81,7 @@ class StepTimes:
 
     @property
     def phases(self) -> list[tuple[Phase, float, float]]:
-        """What its last time went to: each phase with its beginning and its length in seconds; none if not known."""
+        """How its last time divides: each phase with its beginning and its length in seconds; none if not known."""
         phases = (self.last and self.last.phases) or {}
         return list(zip(phases, accumulate(phases.values(), initial=0.0), phases.values(), strict=False))
 
@@ -93,7 +93,7 @@ class TargetView:
     Attributes:
         status: what is said of it.
         cycles: those that are shown, latest first.
-        steps: each step's last time against its usual.
+        steps: each step's last time, compared with its usual.
         availability: what is known of each window, by the window's name.
         last_failure: its last cycle that was not up, None if there is none.
     """
@@ -106,7 +106,7 @@ class TargetView:
 
     @property
     def state(self) -> State:
-        """What is said of it, in a word."""
+        """Its state, in a word."""
         return state_of(self.status)
 
     @property
@@ -131,23 +131,23 @@ class TargetView:
 
     @property
     def wrong_for_strangers(self) -> bool:
-        """Whether those without a login can do what they must not, or can't do what they have to."""
+        """Whether strangers can do what they must not, or can't do what they should."""
         return self.status.unwanted != StrangersMay()
 
     @property
     def cold(self) -> Cold | None:
-        """How its rested images stand, None if it has to have none."""
+        """The state of its rested images, None if it is to have none."""
         return self.status.cold
 
     @property
     def needs_somebody(self) -> bool:
-        """Whether it is shown among those that somebody has to look at."""
+        """Whether it is shown among those that need attention."""
         loses = self.cold is not None and bool(self.cold.lost)
         return self.state not in {State.UP, State.WAITING} or self.wrong_for_strangers or loses
 
     @property
     def tally(self) -> list[tuple[Verdict, int]]:
-        """How many of the shown cycles had each verdict that there was."""
+        """How many of the shown cycles had each verdict that occurred."""
         counted = Counter(past.cycle.verdict for past in self.cycles)
         return [(verdict, counted[verdict]) for verdict in Verdict if counted[verdict]]
 
@@ -158,7 +158,7 @@ class TargetView:
 
     @property
     def longest_seconds(self) -> float:
-        """The longest of all its steps' times, to draw the others against; never 0."""
+        """The longest of all its steps' times, as the scale to draw the others; never 0."""
         times = [step.usual_seconds or 0.0 for step in self.steps]
         return max([0.001, *times, *(step.last.seconds for step in self.steps if step.last)])
 
@@ -176,17 +176,17 @@ def view_of(record: Record, status: TargetStatus, now: datetime, cycles: int) ->
 
 
 def key_of(cycle: Cycle) -> str:
-    """Given a cycle, return what stands for it in a URL."""
+    """Given a cycle, return its name in a URL."""
     return str(int(cycle.started.timestamp() * 1000))
 
 
 def in_order(views: Iterable[TargetView]) -> list[TargetView]:
-    """Given targets, return them in the order in which somebody should look at them."""
+    """Given targets, return them, those that most need attention first."""
     return sorted(views, key=lambda view: (_ORDER[view.state], not view.wrong_for_strangers))
 
 
 def state_of(status: TargetStatus) -> State:
-    """Given what is said of a target, return it in a word."""
+    """Given the status of a target, return its state."""
     if status.standing is None:
         return State.WAITING
     verdict = State(status.standing.cycle.verdict)
@@ -194,7 +194,7 @@ def state_of(status: TargetStatus) -> State:
 
 
 def state_of_rested(image: RestedImage) -> State:
-    """Given a rested image, return how it stands, in a word."""
+    """Given a rested image, return its state, in a word."""
     if image.is_lost:
         return State.DOWN
     if image.failure is not None:

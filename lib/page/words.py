@@ -1,4 +1,4 @@
-"""The page's words: failures, spans of time, moments, shares and sizes, as people say them."""
+"""The page's words: failures, spans of time, moments, shares and sizes, in plain language."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def failure_in_words(step: Step) -> str:
 
 
 def sentence(words: str) -> str:
-    """Given words, return them as a sentence begins."""
+    """Given words, return them with a capital, as a sentence begins."""
     return words[:1].upper() + words[1:]
 
 
@@ -31,7 +31,7 @@ def span(seconds: float) -> str:
     seconds = max(0.0, seconds)
     if seconds >= 1.5 * _MINUTE:
         return _long_span(seconds)
-    # As many decimals as mean something.
+    # Only as many decimals as are meaningful.
     decimals = 2 if round(seconds, 2) < 1 else 1 if round(seconds, 1) < 10 else 0  # noqa: PLR2004  where digits change
     return f"{seconds:.{decimals}f}{NBSP}s"
 
@@ -42,13 +42,13 @@ def _long_span(seconds: float) -> str:
         return f"{60 * hours + minutes}{NBSP}min"
     if seconds >= 2 * _DAY:
         return f"{int(seconds // _DAY)}{NBSP}days"
-    if hours >= 10 or not minutes:  # noqa: PLR2004  from there on, minutes mean nothing
+    if hours >= 10 or not minutes:  # noqa: PLR2004  beyond that, minutes don't matter
         return f"{round(seconds / _HOUR)}{NBSP}h"
     return f"{hours}{NBSP}h{NBSP}{minutes}{NBSP}min"
 
 
 def moment(when: datetime, now: datetime) -> str:
-    """Given a moment and the time, return it in UTC, with as much of its date as is needed."""
+    """Given a moment and the current time, return it in UTC, with as much of its date as is needed."""
     when, now = when.astimezone(UTC), now.astimezone(UTC)
     shown = f"{when.hour:02}:{when.minute:02}{NBSP}UTC"
     if when.date() == now.date():
@@ -58,7 +58,7 @@ def moment(when: datetime, now: datetime) -> str:
 
 
 def percent(share: float) -> str:
-    """Given a share, 0 to 1, return it in percent: rounded down, so that only all is 100%."""
+    """Given a share, 0 to 1, return it in percent: rounded down, so that only 1 is 100%."""
     hundredths = math.floor(share * 10_000 + 1e-6)
     return f"{hundredths / 100:.2f}".rstrip("0").rstrip(".") + "%"
 

@@ -18,7 +18,7 @@ from lib.watch.superseded import Superseded
 from lib.watch.visits import Visits
 from lib.watch.watched import RunnerFor, Watched
 
-#: Cycles and failed cycles that are kept: in all, and at least and at most of each target. A cycle takes about 1 kB.
+#: Cycles and failed cycles that are kept: in all, and at least and at most for each target. A cycle takes about 1 kB.
 _CYCLES, _LEAST_CYCLES, _MOST_CYCLES = 20_000, 20, 200
 _FAILURES, _LEAST_FAILURES, _MOST_FAILURES = 10_000, 10, 100
 
@@ -27,7 +27,7 @@ class Watch:
     """All targets, watched.
 
     Attributes:
-        targets: they, in the order of the configuration. Whoever reads takes the tuple once.
+        targets: in the order of the configuration. Readers take the tuple once.
     """
 
     def __init__(
@@ -41,9 +41,9 @@ class Watch:
     ) -> None:
         """Begin without targets.
 
-        Given what makes the cycle runner of a target, where its past is kept, what returns those who listen to one
-        target, given its record, clocks in seconds: one that never jumps, and one since 1970; and what makes the visits
-        to its registry (by default, ones that ask nothing).
+        Given what makes the cycle runner of a target, where its past is kept, what returns the listeners of one target,
+        given its record, clocks in seconds: one that never jumps, and one since 1970; and what makes the visits to its
+        registry (by default, ones that ask nothing).
         """
         self._runner_for = runner_for
         self._history = history
@@ -56,8 +56,8 @@ class Watch:
     def replace(self, targets: Sequence[Target]) -> tuple[Watched, ...]:
         """Given the targets from now on, watch them, and return them. One thread at a time may do that.
 
-        Those that did not change continue as they are. Of the others, whoever has the repository and tag of one before
-        has its past, whatever the names of the two; and the rest have what the history kept of theirs.
+        Those that did not change continue as they are. Any other with the repository and tag of a previous one gets its
+        past, whatever the names of the two; the rest get what the history kept of theirs.
         """
         bounds = Bounds(
             cycles=min(_MOST_CYCLES, max(_LEAST_CYCLES, _CYCLES // max(1, len(targets)))),
@@ -79,7 +79,7 @@ class Watch:
         return [watched.series for watched in self.targets]
 
     def _find_doors(self) -> None:
-        """Join the pushes of targets that were one before a restart: the same last one is kept of each."""
+        """Join the pushes of targets that were one before a restart: each has the same last one."""
         holders: dict[str, Watched] = {}
         for watched in self.targets:
             last = watched.pushes.last
@@ -90,7 +90,7 @@ class Watch:
         return {watched.target.name: watched.pushes for watched in self.targets}
 
     def _watched(self, target: Target, before: Watched | None, kept: dict[str, Kept]) -> Watched:
-        """Given a target, whoever had its repository and tag before, and what the history kept, return it watched."""
+        """Given a target, the previous one with its repository and tag, and its kept history, return it watched."""
         if before is not None and before.target == target:
             return before
         if before is not None:
@@ -117,7 +117,7 @@ class Watch:
         )
 
     def _replicas_within(self, pushes: Pushes) -> float:
-        """Given what is pushed to one tag, return for how long after that a replica may still show what was before."""
+        """Given the pushes to one tag, return for how long after one a replica may still show the previous image."""
         targets = self.targets
         sources = {watched.target.name: watched.pushes for watched in targets}
         return max(

@@ -1,8 +1,9 @@
-"""Heartbeat: reports each cycle's verdict to a service such as healthchecks.io. Silence, too, says something there.
+"""Heartbeat: reports each cycle's verdict to a service such as healthchecks.io, which notices silence, too.
 
-By the standard library's urllib, which knows of proxies and authorities: one GET without a body is not a reason for the
-program's first HTTP library. Each heartbeat has a thread of its own, so that no cycle waits; of a target that is slower
-than its cycles, only the latest is sent. The URL is a secret: whoever has it can report that all is well.
+It uses the standard library's urllib, which knows proxies and authorities: one GET without a body is not a reason for
+the program's first HTTP library. Each heartbeat has a thread of its own, so that no cycle waits; if a target's
+heartbeats are slower than its cycles, only the latest is sent. The URL is a secret: whoever has it can report that all
+is well.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ from lib.secret import Secret
 
 _log = logging.getLogger(__name__)
 
-#: How long a heartbeat may take in all, and how long nothing may come of it meanwhile.
+#: How long a heartbeat may take in all, and how long nothing may come meanwhile.
 DEADLINE_SECONDS, _SILENCE_SECONDS = 10.0, 5.0
 
-#: Given a URL, asks for it. Raises OSError, HTTPException or ValueError.
+#: GETs a given URL. Raises OSError, HTTPException or ValueError.
 Send = Callable[[str], None]
 
 
@@ -72,7 +73,7 @@ class Heartbeat(Listener):
                 self._is_sending = True
 
     def wait(self, seconds: float) -> None:
-        """Given seconds, wait for no longer than that until nothing is left to be sent."""
+        """Given seconds, wait until nothing is left to be sent, but no longer than that."""
         with self._changed:
             self._changed.wait_for(lambda: not self._is_sending, seconds)
 
@@ -89,7 +90,7 @@ class Heartbeat(Listener):
                 self._note(fault)
 
     def _fault_of(self, verdict: Verdict) -> str | None:
-        """Given a verdict, report it. Return why that failed, without a word of the URL, None if it did not."""
+        """Given a verdict, report it. Return why that failed, without any of the URL, None if it did not."""
         try:
             self._send(url_for(self._url.reveal(), verdict))
         except HTTPError as error:
@@ -111,7 +112,7 @@ class Heartbeat(Listener):
 
 
 def wait_for_heartbeats(heartbeats: Iterable[Heartbeat | None]) -> None:
-    """Given those of targets that will have no further cycle, wait until they were sent, or could not be."""
+    """Given those of targets that will have no further cycle, wait until they were sent, or have failed."""
     ends = time.monotonic() + DEADLINE_SECONDS
     for heartbeat in heartbeats:
         if heartbeat:
@@ -119,9 +120,7 @@ def wait_for_heartbeats(heartbeats: Iterable[Heartbeat | None]) -> None:
 
 
 def url_for(url: str, verdict: Verdict) -> str:
-    """Given the URL of a target, and a verdict, return what is asked for: for one that is down, with `/fail` behind the
-    path.
-    """
+    """Given the URL of a target, and a verdict, return the URL to GET: if it is down, with `/fail` after the path."""
     if verdict is Verdict.UP:
         return url
     scheme, host, path, query, _ = urlsplit(url)
@@ -129,7 +128,7 @@ def url_for(url: str, verdict: Verdict) -> str:
 
 
 def get(url: str, seconds: float = DEADLINE_SECONDS) -> None:
-    """Given a URL, and how long that may take, ask for it. Raise OSError (HTTPError for a bad status), HTTPException or
+    """Given a URL, and how long that may take, GET it. Raise OSError (HTTPError for a bad status), HTTPException or
     ValueError.
     """
     door = _Door()
@@ -151,7 +150,7 @@ def get(url: str, seconds: float = DEADLINE_SECONDS) -> None:
 
 
 class _Door(AbstractHTTPHandler):
-    """Opens connections, and closes them if that is asked for: urllib's own deadline begins again with each byte."""
+    """Opens connections, and closes them on request: urllib's own deadline begins again with each byte."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -186,7 +185,7 @@ class _Door(AbstractHTTPHandler):
 
 
 class _Redirects(HTTPRedirectHandler):
-    """Follows redirects from HTTP or HTTPS to the same, or to HTTPS."""
+    """Follows redirects within HTTP or HTTPS, and from HTTP to HTTPS."""
 
     def redirect_request(self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Request | None:
         if urlsplit(newurl).scheme not in {req.type, "https"}:
@@ -195,7 +194,7 @@ class _Redirects(HTTPRedirectHandler):
 
 
 def _words(error: object) -> str:
-    """Given what went wrong, return words for it that hold nothing of the URL, whatever the error's own words are."""
+    """Given what went wrong, return words for it without any of the URL, whatever the error's own words are."""
     if isinstance(error, TimeoutError):
         return "no answer came in time"
     if isinstance(error, ssl.SSLError):

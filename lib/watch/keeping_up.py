@@ -1,4 +1,4 @@
-"""Keeping up: whether cycles begin when they are due, and what to raise if not. Logged once, and its end."""
+"""Keeping up: whether cycles begin when they are due, and what to raise if not. Logged once, and so is its end."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from lib.target import Target
 
 _log = logging.getLogger(__name__)
 
-#: From where on a cycle is late: this part of the interval, and so many seconds.
+#: When a cycle counts as late: after this part of the interval, and after this many seconds.
 _LATE_SHARE, _LATE_SECONDS = 0.05, 0.25
 
-#: How many cycles in a row must be late, or not late any more.
+#: How many cycles in a row must be late, or no longer late.
 _IN_A_ROW = 3
 
 
 @dataclass(slots=True)
 class _Row:
-    """The last cycles of one target that were alike.
+    """The last cycles of one target that were all late for one reason, or all in time.
 
     Attributes:
         cause: why they were late; None if they were not.
         length: how many.
-        told: why it has been said that they are late.
+        told: the cause that was logged for their lateness.
     """
 
     cause: str | None = None
@@ -38,14 +38,14 @@ class _Row:
 class KeepingUp(Listener):
     """Whether the schedule keeps up: a listener to all targets.
 
-    A target whose cycles take longer than its interval is named. If cycles wait for others to end, that is about all of
-    them, and said once.
+    A target whose cycles take longer than its interval is named. If cycles wait for others to end, that concerns all
+    targets, and is said once.
     """
 
     _OWN, _WAITS = "own", "waits"
 
     def __init__(self, names: Callable[[], Collection[str]]) -> None:
-        """Given what returns the names of all targets that there are."""
+        """Given what returns the names of all targets."""
         self._names = names
         self._rows: dict[str, _Row] = {}
         self._lock = threading.Lock()
@@ -65,7 +65,7 @@ class KeepingUp(Listener):
         if before == self._OWN:
             _log.info("cycles begin when they are due again", extra={"target": target.name})
         if before == self._WAITS and not others:
-            _log.info("no cycle has to wait for others any more")
+            _log.info("cycles no longer have to wait for others")
         if cause == self._OWN:
             _log.warning(
                 "a target can't keep up: its cycles take longer than run-test-every",
@@ -84,13 +84,13 @@ class KeepingUp(Listener):
                     "late_by": _shown(lag),
                     "advice": (
                         "raise `concurrency`, or `run-test-every`; targets that share a repository run one after the"
-                        " other in any case"
+                        " other anyway"
                     ),
                 },
             )
 
     def _waiting(self) -> set[str]:
-        """Forget whoever is gone, and return who has been said to wait for others. With the lock held."""
+        """Forget targets that are gone, and return those that were said to wait for others. With the lock held."""
         names = self._names()
         self._rows = {name: row for name, row in self._rows.items() if name in names}
         return {name for name, row in self._rows.items() if row.told == self._WAITS}

@@ -1,8 +1,8 @@
-"""Cycle log: what the log says of finished cycles. Neither a target that keeps failing floods it, nor one that is up.
+"""Cycle log: what the log says about finished cycles. Neither a target that keeps failing nor one that is up floods it.
 
-What changes is logged: that a target is up, for the first time or again, and that it is not.
-The first failure is logged whole, and so is each that is another one; what only continues is logged once an hour. Its
-end is logged too, and so is when a target that is refused is tried again, as often as that becomes rarer.
+Changes are logged: a target is up, for the first time or again, or is not. The first failure is logged in full, and so
+is each different one; one that merely continues is logged once an hour. Its end is logged too, and so is when a refused
+target is tried again, each time that this becomes rarer.
 """
 
 from __future__ import annotations
@@ -57,9 +57,10 @@ class CycleLog(Listener):
         self._is_up = False
 
     def cycle_finished(self, cycle: Cycle) -> None:
-        """Given a finished cycle, log what is new in it: of a failure what it was, what to do, and docker's last lines.
+        """Given a finished cycle, log what is new in it: for a failure, what it was, what to do, and docker's last
+        lines.
 
-        What is not new is logged at level debug.
+        Anything else is logged at level debug.
         """
         level, message, fields = self._entry(cycle)
         fields = {"target": cycle.target, "verdict": cycle.verdict, "seconds": round(cycle.seconds, 3)} | fields
@@ -90,7 +91,7 @@ class CycleLog(Listener):
         return logging.DEBUG, "cycle failed as before", fields
 
     def _next_try(self, cycle: Cycle) -> dict[str, Any]:
-        """Given a cycle that was not up, return when the next one follows, if that is later than after others."""
+        """Given a cycle that was not up, return when the next one follows, if later than after other failures."""
         pace = self._record.pace
         next_try = cycle.started + timedelta(seconds=pace.seconds)
         return {"next_try": rfc3339(next_try)} if pace.is_held_back else {}
@@ -118,6 +119,6 @@ def _words(cycle: Cycle) -> dict[str, Any]:
 
 
 def watching(targets: Sequence[Target], url: str) -> str:
-    """Given the targets, and where the page is, return what is watched, and where that can be seen."""
+    """Given the targets, and the URL of the page, return a sentence on what is watched, and where to see it."""
     names = [target.name for target in targets]
     return f"watching {len(names)} {'target' if len(names) == 1 else 'targets'} ({some_of(names)}): open {url}"

@@ -1,4 +1,4 @@
-"""Logins: whether what targets log in with has changed. Whoever is held back and has another login is tried at once."""
+"""Logins: whether targets' logins have changed. A target that is held back and has a new login is tried at once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from lib.watch.watched import Watched
 
-#: How often it is looked.
+#: How often it looks.
 _LOOK_SECONDS = 1.0
 
 
@@ -15,7 +15,7 @@ class Logins:
     """Looks at the files of targets that are held back, in a thread of its own: a disk that hangs stops no schedule."""
 
     def __init__(self, targets: Callable[[], Iterable[Watched]], hurry: Callable[[Iterable[Watched]], None]) -> None:
-        """Given what returns the targets, and what has the next turns of some of them be due now."""
+        """Given what returns the targets, and what makes the next turns of some of them due now."""
         self._targets = targets
         self._hurry = hurry
         self._stopped = threading.Event()

@@ -1,7 +1,7 @@
 """Pace: how long after the start of a target's last cycle the next one begins.
 
-A cycle that was not up is followed sooner, to see the end of a fault early. One that the registry refused is not: wrong
-logins lock accounts, and what is over a limit only gets further over it.
+A cycle that was not up is followed sooner, to see the end of a fault early. A refused one is not: wrong logins lock
+accounts, and asking only goes further beyond a limit.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from lib.failure import Reason, Verdict
 from lib.result import Cycle
 from lib.target import Target
 
-#: What trying again soon does not help, and may make worse.
+#: Reasons that trying again soon does not help, and may make worse.
 REFUSALS = frozenset({Reason.UNAUTHORIZED, Reason.DENIED, Reason.RATE_LIMITED, Reason.QUOTA, Reason.REJECTED})
 
-#: Refusals that are followed at the usual pace; from the next one on, the interval doubles each time.
+#: After this many refusals the pace is still the usual one; from the next one on, the interval doubles each time.
 _PATIENCE = 2
 
-#: What the interval grows to, unless it is longer from the beginning.
+#: The longest that the interval grows to, unless it is longer from the beginning.
 _MOST_SECONDS = 3600.0
 
 
@@ -37,7 +37,7 @@ class Pace:
     is_held_back: bool = False
 
     def fresh_seconds(self, target: Target) -> float:
-        """Given the target, return for how long its last verdict stands at most."""
+        """Given the target, return for how long at most its last verdict stands."""
         return self.seconds + target.cycle_timeout
 
 
@@ -49,8 +49,8 @@ def since_up(cycles: Iterable[Cycle]) -> Iterable[Cycle]:
 def pace_after(target: Target, cycles: Iterable[Cycle]) -> Pace:
     """Given a target and its finished cycles, latest first, return how soon the next one follows.
 
-    Refusals count up to the last cycle that was up: what failed otherwise in between did not show that the registry
-    would accept this target now.
+    Refusals count back to the last cycle that was up: other failures in between do not show that the registry would
+    accept this target now.
     """
     reasons = [cycle.failed and cycle.failed.reason for cycle in since_up(cycles)]
     if not reasons:

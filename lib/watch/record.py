@@ -1,4 +1,4 @@
-"""Record: what came of one target's cycles. The last ones, the last failures, and how long each verdict stood.
+"""Record: the results of one target's cycles: the last ones, the last failures, and how long each verdict stood.
 
 All of it is in memory, and bounded. Failures outlive successes.
 """
@@ -25,16 +25,16 @@ from lib.watch.pace import Pace, pace_after, since_up
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a target stands.
+    """The state of a target.
 
     Attributes:
         cycle: the last finished cycle.
         since: the start of the first cycle of the unbroken run of its verdict.
-        age_seconds: how long ago it came to its end; while this process lives, no jump of the wall clock changes it.
-            None if nobody knows: an earlier process ended it at a time that is yet to come.
+        age_seconds: how long ago it ended; while this process lives, no jump of the wall clock changes it. None if
+            nobody knows: an earlier process ended it at a time that is still in the future.
         pace: how soon the next one follows it.
         strangers: what those without a login could do when that was last tried.
-        downs: how many cycles in a row were down; those that could not judge neither count nor end the row.
+        downs: how many cycles in a row were down; those that could not judge neither count nor end the series.
     """
 
     cycle: Cycle
@@ -46,19 +46,18 @@ class Standing:
 
     @property
     def pause_seconds(self) -> float:
-        """How long it still is until the next cycle is due; the whole interval if nobody knows how much has passed."""
+        """The time until the next cycle is due; the whole interval if nobody knows how much has passed."""
         if self.age_seconds is None:
             return self.pace.seconds
         return max(0.0, self.pace.seconds - self.cycle.seconds - self.age_seconds)
 
 
 class Window(NamedTuple):
-    """A time of which the availability is shown.
+    """A period of which the availability is shown.
 
     Attributes:
         key: its name for programs.
-        words: for people.
-        seconds: how long it is.
+        words: its name for people. seconds: how long it is.
     """
 
     key: str
@@ -76,10 +75,10 @@ WINDOWS = (
 
 @dataclass(frozen=True, slots=True)
 class Availability:
-    """What is known of a window.
+    """What is known about a window.
 
     Attributes:
-        up, down, unknown: how many seconds that verdict stood.
+        up, down, unknown: for how many seconds that verdict stood.
         measured: share of the window, 0 to 1, in which any verdict stood.
     """
 
@@ -96,7 +95,7 @@ class Availability:
 
 
 class Record:
-    """What came of one target's cycles. Any thread may read and write; an answer never mixes two cycles.
+    """The results of one target's cycles. Any thread may read and write; an answer never mixes two cycles.
 
     Attributes:
         target: the target.
@@ -116,7 +115,7 @@ class Record:
         self._monotonic = monotonic
         self._wall = wall
         self._since = kept.since
-        # Another process measured it, so that only the wall clock tells how long ago it was; None if it can't.
+        # Another process measured it, so only the wall clock tells how long ago it was; None if it can't.
         age = wall() - kept.ended
         self._ended = monotonic() - age if age >= 0 else None
         self.strangers = StrangersMay()
@@ -129,18 +128,18 @@ class Record:
         self._lock = threading.Lock()
 
     def bound(self, bounds: Bounds) -> None:
-        """Given how much to keep from now on, keep no more than that."""
+        """Given how much to keep from now on, drop the rest."""
         with self._lock:
             self._cycles = deque(self._cycles, bounds.cycles)
             self._failures = deque(self._failures, bounds.failures)
 
     def retire(self) -> None:
-        """Take no further cycle: the target is gone, or another of the same repository and tag continues from here."""
+        """Take no further cycle: the target is gone, or another with its repository and tag continues from here."""
         with self._lock:
             self._is_retired = True
 
     def go_on_as(self, target: Target) -> Record:
-        """Given a target of the same repository and tag, retire, and return the record that continues as that one's."""
+        """Given a target with its repository and tag, retire, and return the record that continues as that one's."""
         with self._lock:
             self._is_retired = True
             kept = Kept(
@@ -155,7 +154,7 @@ class Record:
         return successor
 
     def add(self, cycle: Cycle) -> Finished | None:
-        """Given a cycle that has just ended, return it as it is to be kept; None if this record takes no more."""
+        """Given a cycle that has just ended, keep it, and return it as kept; None if this record takes no more."""
         now, wall = self._monotonic(), self._wall()
         cycle = _lean(cycle)
         with self._lock:
@@ -177,7 +176,7 @@ class Record:
             return Finished(self.target.reference.familiar, cycle, self._since, wall, hours)
 
     def standing(self) -> Standing | None:
-        """Return how the target stands, None before its first verdict."""
+        """Return the target's state, None before its first verdict."""
         now = self._monotonic()
         with self._lock:
             if self._since is None or not self._cycles:
@@ -191,7 +190,7 @@ class Record:
         return self._pace
 
     def recent(self, limit: int) -> tuple[Cycle, ...]:
-        """Return at most `limit` of the kept cycles, latest first: the last ones, and beyond them the last failures."""
+        """Return at most `limit` of the kept cycles, latest first: the last ones, and before them the last failures."""
         with self._lock:
             return tuple(islice(self._latest_first(), limit))
 
@@ -201,17 +200,17 @@ class Record:
             return self._failures[-1] if self._failures else None
 
     def last_success(self) -> Cycle | None:
-        """Return the last of the kept cycles that was up, None if there is none, or none before a time yet to come."""
+        """Return the last of the kept cycles that was up, None if there is none, or only one in the future."""
         now = self._wall()
         with self._lock:
             up = (cycle for cycle in reversed(self._cycles) if cycle.verdict is Verdict.UP)
             return next((cycle for cycle in up if cycle.started.timestamp() <= now), None)
 
     def availability(self, window_seconds: float, now: datetime) -> Availability:
-        """Given a window of up to 30 days and its end, which is now, return what is known of it.
+        """Given a window of up to 30 days and its end, which is now, return what is known about it.
 
         A verdict stands from its cycle's end to the end of the next, but no longer than it is fresh. Whole hours are
-        counted: the window begins with the hour that its beginning falls into.
+        counted: the window begins with the hour in which its beginning falls.
         """
         wall = now.timestamp()
         first = int(wall - window_seconds) // HOUR_SECONDS

@@ -1,7 +1,7 @@
-"""Rested: which rested image of a target is due to be pushed or checked, and what came of each.
+"""Rested: which rested image of a target is due to be pushed or checked, and the results.
 
-What is due is derived from when each image was last pushed or checked, which the history keeps: so a restart or a
-reload changes nothing about it. A process that ends between a push and its note finds the image under its tag later.
+What is due follows from when each image was last pushed or checked, which the history keeps: so a restart or a reload
+does not change it. If a process ends between a push and its note, the next one finds the image under its tag.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from lib.target import Target
 
 _log = logging.getLogger(__name__)
 
-#: How long after a push that failed the next try is due, if not before.
+#: How long after a failed push the next try is due at the latest.
 _RETRY_SECONDS = 3600.0
 
-#: What is wrong with this image alone. All else can be the registry's trouble as a whole, which began after the cycle.
+#: Faults of this image alone. Anything else can be trouble of the whole registry that began after the cycle.
 _CERTAIN = frozenset({Reason.NOT_FOUND, Reason.INTEGRITY, Reason.STALE})
 
 _ADVICE = (
     "Find out what removed or changed it: garbage collection, a clean-up rule, a migration, a lost disk; other images"
-    " of this age may be gone, too. It is not pushed again, unless `-once -renew-cold` does so."
+    " of this age may be gone, too. Only `-once -renew-cold` pushes it again."
 )
 
 
 class Rested:
-    """The rested images of one target. One thread at a time has its turn, any may read."""
+    """The rested images of one target. One thread at a time takes a turn, any may read."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Rested:
         images: Iterable[RestedImage] = (),
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """Given the target, where images are kept, those that are kept there, and a clock in seconds since 1970."""
+        """Given the target, the history, the images that it kept, and a clock in seconds since 1970."""
         #: Also those beyond `cold-images`: they stay in the registry, and are checked again if it grows.
         self.images = tuple(images)
         self._target = target
@@ -56,22 +56,22 @@ class Rested:
         surplus = [image.tag for image in self.images if image.number > target.cold_images]
         if surplus and target.cold_images:
             _log.info(
-                "rested images beyond cold-images stay in the registry, and are not checked any more",
+                "rested images beyond cold-images stay in the registry, and are no longer checked",
                 extra={"target": target.name, "tags": ", ".join(surplus)},
             )
 
     @property
     def cold(self) -> Cold | None:
-        """How the images stand; None if the target has to have none."""
+        """The state of the images; None if the target is to have none."""
         most = self._target.cold_images
         return Cold(tuple(image for image in self.images if image.number <= most)) if most else None
 
     def renew(self) -> None:
-        """Have the next turn push those again that failed their last check."""
+        """Have the next turn push again those that failed their last check."""
         self._to_renew = frozenset(image.number for image in (self.cold or Cold()).lost)
 
     def take_turn(self, shared: CycleRunner, cycle: Cycle) -> Iterator[RestedImage]:
-        """Push or check the image that is due, if one is. Yield it as it is then, if that says anything of it.
+        """Push or check the image that is due, if one is. Yield it as it is then, if that says anything about it.
 
         Given what runs the target's cycles, and the one that has just ended. Raise Stopped if the monitor is being
         stopped meanwhile.
@@ -117,14 +117,14 @@ class Rested:
         now = self._now()
         if result.digest is not None:
             image = RestedImage(image.number, image.tag, result.kind, now, result.digest, result.created)
-            _log.info("pushed an image that is to rest", extra={**self._named(image), "digest": result.digest})
+            _log.info("pushed a rested image", extra={**self._named(image), "digest": result.digest})
         elif result.failure is not None:
             if image.digest is None:
                 verdict, failure = result.failure.scope.verdict, result.failure
                 image = replace(image, kind=result.kind, verdict=verdict, failure=failure)
             image = replace(image, acted=now)
             _log.warning(
-                "could not push an image that is to rest",
+                "could not push a rested image",
                 extra={
                     **self._named(image),
                     "reason": result.failure.reason,
@@ -136,7 +136,7 @@ class Rested:
         return self._keep(image)
 
     def _check(self, runner: RestedRunner, image: RestedImage, cycle: Cycle) -> RestedImage | None:
-        """Check an image. Return it as it is then; None if that is the registry's trouble as a whole, or may be."""
+        """Check an image. Return it as it is then; None if the whole registry is, or may be, in trouble."""
         failure = runner.check(image).failure
         now = self._now()
         verdict = failure.scope.verdict if failure else Verdict.UP
@@ -146,7 +146,7 @@ class Rested:
             self._doubtful = None if is_general else image.number
             if is_general or is_doubtful:
                 _log.debug(
-                    "a rested image can't be pulled, and maybe no other can: it is tried again after the next cycle",
+                    "a rested image can't be pulled, and perhaps no image can: it is tried again after the next cycle",
                     extra={**self._named(image), "reason": failure.reason, "detail": failure.detail},
                 )
                 return None
@@ -176,14 +176,14 @@ class Rested:
             fields["made"] = rfc3339(before.created)
         failure = checked.failure
         if failure is None:
-            said = "a rested image is there again" if before.is_lost else "a rested image is whole"
+            said = "a rested image is there again" if before.is_lost else "a rested image is intact"
             _log.info(said, extra=fields)
             return
         fields |= {"reason": failure.reason, "scope": failure.scope, "detail": failure.detail}
         if checked.verdict is Verdict.UNKNOWN:
-            _log.warning("could not find out whether a rested image is whole", extra=fields)
+            _log.warning("could not find out whether a rested image is intact", extra=fields)
         elif before.is_lost:
-            _log.info("a rested image is lost as before", extra=fields)
+            _log.info("a rested image is still lost", extra=fields)
         else:
             _log.error("a rested image is lost", extra={**fields, "advice": _ADVICE})
 
@@ -195,7 +195,7 @@ class Rested:
 
 
 def _gives_images(cycle: Cycle) -> bool:
-    """Given a cycle, return whether a check after it can say something: the registry gave what was pushed before."""
+    """Given a cycle, return whether a check after it is conclusive: the registry gave what was pushed before."""
     if cycle.verdict is Verdict.UP:
         return True
     pulled = any(step.name is StepName.PULL and step.outcome is Outcome.OK for step in cycle.steps)

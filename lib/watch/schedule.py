@@ -1,8 +1,8 @@
-"""When: a worker a watched target, starts spread over the interval, a limit on turns at a time, reload, stop.
+"""Schedule: a worker for each target, starts spread over the interval, a limit on turns at a time, reload, stop.
 
-A turn is due one interval after the start of the one before it, so a long one is followed at once, and never by a
-burst. What the interval is, each target's pace says. How late each starts is measured. There are as many threads as
-cycles may be under way, whatever the number of targets: each is a slot, and takes whoever was due first.
+A turn is due one interval after the start of the previous one, so a long one is followed at once, and never by a burst.
+Each target's pace says what the interval is. How late each starts is measured. There are as many threads as cycles may
+be under way, whatever the number of targets: each is a slot, and takes the target that was due first.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from lib.watch.worker import Worker, WorkerState
 
 _log = logging.getLogger(__name__)
 
-#: How long the timer sleeps if nobody is to be woken: it is woken itself when that changes.
+#: How long the timer sleeps if it has nobody to wake: it is woken itself when that changes.
 _IDLE_SECONDS = 3600.0
 
-#: Before every time at which a cycle can be due.
+#: Earlier than any time at which a cycle can be due.
 _AT_ONCE = float("-inf")
 
 
@@ -61,7 +61,7 @@ class Schedule:
         self._lock = threading.Lock()
 
     def workers(self) -> tuple[WorkerState, ...]:
-        """Return the workers' progress, also of those that have yet to finish the turn of a target that is gone."""
+        """Return the workers' progress, including those that still have to finish the turn of a target that is gone."""
         with self._lock:
             all_alive = not self._started or all(thread.is_alive() for thread in (self._timer, *self._slots))
             return tuple(
@@ -93,8 +93,8 @@ class Schedule:
     def replace(self, targets: Sequence[Watched]) -> None:
         """Given the targets from now on, begin and end workers.
 
-        Those of the same objects continue. The others end after the turn that they are in. The first turns of new ones
-        are spread over their intervals, the first of them at once. After `stop()`, nothing is started.
+        Those of the same objects continue. The others end after their current turn. The first turns of new ones are
+        spread over their intervals, the very first at once. After `stop()`, nothing is started.
         """
         with self._lock:
             if self._stopped:
@@ -118,7 +118,7 @@ class Schedule:
             worker.watched.close()
 
     def hurry(self, targets: Iterable[Watched]) -> None:
-        """Given targets, have those that are held back be due now, or as soon as the turn under way has ended."""
+        """Given targets, make those that are held back due now, or as soon as the turn under way has ended."""
         with self._lock:
             now = self._monotonic()
             for worker in filter(None, map(self._workers.get, targets)):
@@ -130,9 +130,8 @@ class Schedule:
             self._changed.set()
 
     def stop(self, seconds: float) -> bool:
-        """Have all workers end, and start no more turns. Given how long to wait for that, return whether they did.
-
-        Whoever runs the commands has to end those under way.
+        """Have all workers end, and start no more turns. Given how long to wait for that, return whether they did. The
+        caller has to end the commands under way.
         """
         with self._lock:
             self._stopped = True
@@ -165,7 +164,7 @@ class Schedule:
         return any(worker.watched.takes_turns_with(other.watched) for other in self._in_turn)
 
     def _end_turn(self, worker: Worker) -> None:
-        """Given one whose turn has ended, let those be due again that may have waited for that."""
+        """Given one whose turn has ended, make those due again that may have waited for that."""
         self._in_turn.remove(worker)
         if self._lacks_slots and not self._stopped:
             self._start_slots()
@@ -191,7 +190,8 @@ class Schedule:
                     raise
                 if not self._lacks_slots:
                     _log.error(
-                        "fewer cycles than `concurrency` run at a time; it is tried again", extra={"detail": str(error)}
+                        "fewer cycles than `concurrency` run at a time; the monitor tries again",
+                        extra={"detail": str(error)},
                     )
                 self._lacks_slots = True
                 return
@@ -201,7 +201,7 @@ class Schedule:
     # The threads.
 
     def _wake(self) -> None:
-        """Wake whoever is due, again and again: the timer's thread."""
+        """Wake those that are due, again and again: the timer's thread."""
         while True:
             self._changed.clear()
             with self._lock:
@@ -216,7 +216,7 @@ class Schedule:
             self._wait(self._changed, pause)
 
     def _take_turns(self) -> None:
-        """Run the turn of whoever was due first, again and again: a slot's thread."""
+        """Run the turn of the one that was due first, again and again: a slot's thread."""
         while True:
             due, ticket, worker = self._due.get()
             if worker is None:
@@ -245,7 +245,7 @@ class Schedule:
             cycle = watched.take_turn(lag)
         except Stopped:
             raise
-        except Exception as error:  # noqa: BLE001  whatever is wrong with the monitor, it must continue and say so
+        except Exception as error:  # noqa: BLE001  whatever is wrong with the monitor, it must continue and report it
             name = watched.target.name
             worker.fault = f"worker of {name}: its last cycle broke off: {type(error).__name__}: {error}"
             _log.error(

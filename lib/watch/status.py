@@ -1,4 +1,4 @@
-"""Status: what is said of each target, in words and as JSON."""
+"""Status: what is shown of each target, in words and as JSON."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from lib.target import StrangersMay, Target
 from lib.watch.record import WINDOWS, Availability, Standing, Window
 from lib.watch.watched import Watched, is_stale
 
-#: What is said in place of an age that nobody knows.
+#: Shown in place of an age that nobody knows.
 NO_AGE = "the last cycle ended in the future by this host's clock"
 
 
 @dataclass(frozen=True, slots=True)
 class TargetStatus:
-    """What is said of one target.
+    """What is shown of one target.
 
     Attributes:
         target: the target.
-        standing: how it stands, None before its first verdict.
-        cold: how its rested images stand, None if it has to have none.
+        standing: its state, None before its first verdict. cold: the state of its rested images, None if it is to have
+            none.
         staying: why images of its cycles stay on this host, in docker's words.
         next_cycle: when its next cycle is due, or the one under way was; None if that is not known.
-        availability: given a window in seconds and its end, returns what is known of it; None if there is no record.
+        availability: given a window in seconds and its end, returns what is known about it; None if there is no record.
     """
 
     target: Target
@@ -46,7 +46,7 @@ class TargetStatus:
 
     @property
     def stale(self) -> bool:
-        """Whether its last finished cycle is too old to say anything of the registry as it is now."""
+        """Whether its last finished cycle is too old to say anything about the registry as it is now."""
         return self.standing is not None and is_stale(self.target, self.standing)
 
     @property
@@ -61,17 +61,17 @@ class TargetStatus:
 
     @property
     def unwanted(self) -> StrangersMay:
-        """What of that is not as it has to be."""
+        """The part of that that is not as it should be."""
         return self.strangers.against(self.target.strangers_may)
 
     @property
     def replication_lag(self) -> float | None:
-        """How many seconds ago what it showed last was replaced at its source; None if unknown, or no replica."""
+        """How many seconds ago what it showed last was replaced at its source; None if unknown, or not a replica."""
         return self.standing.cycle.replication_lag if self.standing and self.target.replica_of else None
 
     @property
     def remarks(self) -> list[str]:
-        """What else is to be said of it, whatever its verdict, in words; nothing if all is as it has to be."""
+        """What else to report about it, whatever its verdict, in words; nothing if all is as it should be."""
         said, unwanted = [], self.unwanted
         if self.replication_lag:
             said.append(f"{_whole(self.replication_lag)} behind {self.target.replica_of}")
@@ -86,7 +86,7 @@ class TargetStatus:
         return said
 
     def to_dict(self, now: datetime) -> dict[str, Any]:
-        """Given the time, return its JSON shape: with `exposed`, if the target has to be private (null until that is
+        """Given the time, return its JSON shape: with `exposed`, if the target should be private (null until that is
         known).
         """
         standing, lag = self.standing, self.replication_lag
@@ -136,7 +136,7 @@ class TargetStatus:
 
 
 def status_of(targets: Iterable[Watched]) -> tuple[TargetStatus, ...]:
-    """Given targets, return what is said of them."""
+    """Given targets, return their statuses."""
     return tuple(
         TargetStatus(
             watched.target,
@@ -151,7 +151,7 @@ def status_of(targets: Iterable[Watched]) -> tuple[TargetStatus, ...]:
 
 
 def all_ok(statuses: Sequence[TargetStatus]) -> bool:
-    """Given what is said of the targets, return whether all is well; of none, nothing is known to be."""
+    """Given the statuses of targets, return whether all is well: not if there are none."""
     return bool(statuses) and all(status.ok for status in statuses)
 
 

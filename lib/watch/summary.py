@@ -1,4 +1,4 @@
-"""Summary: what one target's cycles of the last hour came to, in one line of the log."""
+"""Summary: one target's cycles of the last hour, in one line of the log."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from lib.watch.record import Record
 
 _log = logging.getLogger(__name__)
 
-#: How often there is one, if the cycles are not further apart.
+#: How often there is one, unless cycles are further apart.
 SUMMARY_SECONDS = 3600.0
 
-#: Times of each step that are kept: with more in an hour, those of its last part do as well.
+#: Times of each step that are kept: if an hour has more, those of its last part will do.
 _MOST_TIMES = 1000
 
 
@@ -27,10 +27,10 @@ class Summary(Listener):
     """Logs the summaries of one target: a listener."""
 
     def __init__(self, record: Record, clock: Callable[[], float] = time.monotonic) -> None:
-        """Given the target's record, which has a cycle before that is summed up, and a clock that never jumps."""
+        """Given the target's record, which gets each cycle before the summary does, and a clock that never jumps."""
         self._record = record
         self._clock = clock
-        # The verdict that stands since the last cycle, since when, and until when it does at the latest.
+        # The verdict of the last cycle, since when it stands, and until when at the latest.
         self._standing: tuple[Verdict, float, float] | None = None
         self._begin()
 

@@ -1,6 +1,6 @@
-"""Visits: what is asked of a registry's API beside the cycles of one target: certificates, rate limit, deletions.
+"""Visits: requests to a registry's API beside the cycles of one target: certificates, rate limit, deletions.
 
-Each visit has a thread of its own, so that no cycle waits for it, and nobody who stops the monitor. It says nothing of
+Each visit has a thread of its own, so that neither a cycle nor the end of the monitor waits for it. It does not judge
 the registry: what does not get through is absent, and logged once.
 """
 
@@ -30,15 +30,15 @@ _log = logging.getLogger(__name__)
 #: How long a visit can take before its connection is cut: a request takes a few seconds, one that hangs five.
 _LONGEST_SECONDS = 60.0
 
-#: Visits at the same time, of all targets: if nothing gets through, a thousand of them would hang together.
+#: Visits at the same time, of all targets: otherwise, if nothing gets through, a thousand would hang together.
 _permits = threading.BoundedSemaphore(8)
 
-#: Deletions in one visit: it catches up after an outage, and is not a storm.
+#: Deletions in one visit: enough to catch up after an outage, without a storm.
 _MOST_DELETIONS = 10
 
 _NOT_FOUND = 404
 
-#: What to do about a deletion that was refused, by the status.
+#: What to do about a refused deletion, by its status.
 _ADVICE = {
     401: "The login may not delete: give it the right to, or leave `delete-superseded` out.",
     403: "The login may not delete: give it the right to, or leave `delete-superseded` out.",
@@ -59,13 +59,12 @@ ApiFor = Callable[[Reference, Login | None], RegistryApi]
 
 @dataclass
 class _Errand:
-    """One of the things that are asked for.
+    """One kind of request.
 
     Attributes:
-        what: what could not be done, in words.
-        level: how that is logged.
+        what: what could not be done, in words. level: the level at which that is logged.
         due: when it is due next, by a clock that never jumps.
-        is_due_once_up: whether the registry was not up the last time, so that it is due once that is.
+        is_due_once_up: whether the registry was not up the last time, so that it is due once the registry is up.
         problem: why it failed the last time, None if it did not.
     """
 
@@ -86,13 +85,12 @@ class Visits:
 
     Attributes:
         target: the target.
-        superseded: what it pushed and replaced.
-        kept: returns digests that must not be deleted.
+        superseded: the images that it pushed and replaced. kept: returns digests that must not be deleted.
         replicas_within: returns for how many seconds a replica may still show what was replaced.
-        patience: for how many seconds the turn of the target waits for a visit to end.
-        api_for: makes the API of a registry, given the target and its login; None if nothing is to be asked.
+        patience: for how many seconds the target's turn waits for a visit to end.
+        api_for: makes the API of a registry, given the target and its login; None if no requests are to be made.
         monotonic: a clock that never jumps.
-        found: what they found.
+        found: their findings.
     """
 
     target: Target
@@ -115,7 +113,7 @@ class Visits:
         self._deletions = _Errand("superseded images can't be deleted", logging.WARNING)
 
     def after(self, cycle: Cycle) -> None:
-        """Given the cycle that has just ended, ask for what is due now, if anything is."""
+        """Given the cycle that has just ended, make the requests that are due now, if any are."""
         api_for, now = self.api_for, self.monotonic()
         if api_for is None:
             return
@@ -140,7 +138,7 @@ class Visits:
         )
         try:
             self._thread.start()
-        except RuntimeError:  # there can't be one more: it is tried again after the next cycle
+        except RuntimeError:  # no thread can be started: it is tried again after the next cycle
             self._thread = None
             _permits.release()
             return
@@ -159,13 +157,13 @@ class Visits:
             _permits.release()
 
     def _do(self, api_for: ApiFor, do: Callable[[RegistryApi], float]) -> float:
-        """Given what makes the API, and what is done with it, do that: all of a visit with one. Raise one of ERRORS."""
+        """Given what makes the API, and what to do with it, do that, with one API for all. Raise one of ERRORS."""
         if self._api is None:
             self._api = api_for(self.target.reference, self._login())
         return do(self._api)
 
     def _run(self, errand: _Errand, do: Callable[[], float], cycle: Cycle) -> None:
-        """Given what is due, and what does it and returns after how many seconds it is due again, do it."""
+        """Given what is due, and what does it and returns in how many seconds it is due again, do it."""
         try:
             pause = do()
         except RefusedError as error:
@@ -173,7 +171,7 @@ class Visits:
             self._failed(errand, cycle, str(error), **({"advice": advice} if advice else {}))
         except ERRORS as error:
             self._failed(errand, cycle, f"{type(error).__name__}: {error}")
-        except Exception as error:  # noqa: BLE001  a fault of ours is not a reason to stop asking, and must be seen
+        except Exception as error:  # noqa: BLE001  a fault of ours must be seen, and is not a reason to stop asking
             errand.level = logging.ERROR
             self._failed(errand, cycle, f"this is a fault in the monitor itself: {type(error).__name__}: {error}")
         else:
@@ -195,7 +193,7 @@ class Visits:
         errand.is_due_once_up = cycle.verdict is not Verdict.UP
 
     def _login(self) -> Login | None:
-        """Return the target's login, None if it has none that is ours to send. Raise ValueError."""
+        """Return the target's login, None if it has none that we may send. Raise ValueError."""
         credentials = self.target.credentials
         if credentials is not None:
             return Login(credentials.username, credentials.read_password())
@@ -248,5 +246,5 @@ class Visits:
 
 
 def _lets_in(cycle: Cycle) -> bool:
-    """Given a cycle, return whether the registry let its login in: one that is wrong, shown often, can be locked."""
+    """Given a cycle, return whether the registry accepted its login: a wrong one, sent often, can be locked."""
     return cycle.failed is None or cycle.failed.scope is not Scope.CREDENTIALS

@@ -1,6 +1,6 @@
 """Watched: one target, and all that belongs to it.
 
-Its cycle runner, its record, its metric series, its progress, and whoever else listens. Nothing of it is found by name:
+Its cycle runner, its record, its metric series, its progress, and its other listeners. None of it is looked up by name:
 a cycle of a target that a reload replaced ends in objects that nobody reads.
 """
 
@@ -25,7 +25,7 @@ from lib.watch.record import Record, Standing
 from lib.watch.rested import Rested
 from lib.watch.visits import Visits
 
-#: Given a target, what was pushed for it, and who follows its cycles, returns what runs them.
+#: Given a target, its pushes, and who follows its cycles, returns what runs them.
 RunnerFor = Callable[[Target, Pushes, Observer], CycleRunner]
 
 
@@ -34,13 +34,12 @@ class Watched:
 
     Attributes:
         target: the target.
-        record: what came of its cycles.
-        pushes: what was pushed to its repository and tag.
+        record: the results of its cycles. pushes: what was pushed to its repository and tag.
         rested: its rested images.
-        visits: what is asked of its registry beside its cycles.
+        visits: the requests to its registry beside its cycles.
         series: its metrics.
         progress: how far its cycle has got.
-        heartbeat: who else is told of its verdicts, None if nobody is.
+        heartbeat: reports its verdicts to a service, None if none does.
     """
 
     def __init__(
@@ -55,8 +54,8 @@ class Watched:
         history: History,
         listeners: Iterable[Listener] = (),
     ) -> None:
-        """Given the target, what is known of its past, who visits its registry, where its progress is noted, what makes
-        its cycle runner, where cycles are kept, and who listens.
+        """Given the target, what is known of its past, its visits, its progress, what makes its cycle runner, the
+        history, and who listens.
         """
         self.target = target
         self.record = record
@@ -82,13 +81,14 @@ class Watched:
             self.series.remember(last, record.last_success(), downs=standing.downs, stands=stands)
 
     def listen(self, listener: Listener) -> None:
-        """Given one more who wants to know what becomes of it, report to that one, too. Only before its first turn."""
+        """Given one more listener, report to it, too. Only before its first turn."""
         self._listeners = (*self._listeners, listener)
 
     # Its turn.
 
     def take_turn(self, lag: float) -> Cycle:
-        """Run a cycle, and do what belongs to it. Given how many seconds after it was due that begins, return it.
+        """Run a cycle, and what belongs to it. Given how many seconds after it was due the turn begins, return the
+        cycle.
 
         Raise Stopped if the monitor is being stopped meanwhile.
         """
@@ -110,7 +110,7 @@ class Watched:
         return cycle
 
     def _tell_lag(self, lag: float) -> None:
-        """Given how many seconds after it was due a turn begins, tell that, unless it is there to see a fault's end."""
+        """Given how many seconds late a turn begins, report that, unless it is there to see a fault's end."""
         standing, progress = self.record.standing(), self.progress
         if standing is None or standing.cycle.verdict is not Verdict.UP:
             return
@@ -120,11 +120,11 @@ class Watched:
                 listener.cycle_begins(self.target, lag, overran=overran)
 
     def _do_the_rest(self, runner: CycleRunner, cycle: Cycle) -> None:
-        """Given a cycle that is reported, try what else is due: it takes its time, and says nothing of the cycle."""
+        """Given a reported cycle, try what else is due: that takes time, and says nothing about the cycle."""
         if self.target.strangers_may != StrangersMay():
             strangers = self._strangers = self._strangers or Strangers(runner)
             self.record.strangers = strangers.check(cycle, self.record.strangers)
-        self.progress.live()  # what follows has as much time as a cycle
+        self.progress.live()  # the rest of the turn has as much time as a cycle
         for image in self.rested.take_turn(runner, cycle):
             self.series.count_rested(image)
             for listener in self._listeners:
@@ -142,15 +142,15 @@ class Watched:
 
     @property
     def is_held_back(self) -> bool:
-        """Whether it has to wait for longer than others that are not up, since its registry refused it."""
+        """Whether it has to wait longer than others that are not up, since its registry refused it."""
         return self.record.pace.is_held_back
 
     @property
     def first_pause(self) -> float:
         """How many seconds its first turn has to wait.
 
-        A restart is not a reason to ask a registry again that refuses. But it is often made by somebody who has mended
-        something, and waits for no more than the usual interval.
+        A restart is not a reason to ask a registry again that refuses. But somebody who restarts the monitor has often
+        fixed something, so it waits for the usual interval at most.
         """
         standing = self.record.standing()
         if standing is None or not standing.pace.is_held_back:
@@ -158,9 +158,8 @@ class Watched:
         return min(self.target.run_every, standing.pause_seconds)
 
     def has_new_login(self) -> bool:
-        """Return whether what it logs in with is another than at its last turn.
-
-        Only once it is the same as when that was asked last: a file that is just being written is not a password yet.
+        """Return whether its login has changed since its last turn. Only once it is the same as at the last such
+        question: a file that is just being written is not a password yet.
         """
         seen, self._login_seen = self._login_seen, _login_of(self.target)
         return self._login_used != self._login_seen == seen
@@ -169,7 +168,7 @@ class Watched:
     def shares(self) -> frozenset[str]:
         """The images that its cycles have on the host, by repository and tag: its own, and those that show the same.
 
-        One that may only be pulled is known by its digest, too: two targets can be doors, or mirrors, of one image.
+        A read-only target's is also known by its digest: two targets can be names, or mirrors, of one image.
         """
         source = self.pushes.of_target(self.target.replica_of) if self.target.replica_of else None
         digests = filter(None, (self.target.expect_digest, self._shown)) if self.target.read_only else ()
@@ -183,7 +182,7 @@ class Watched:
     def takes_turns_with(self, other: Watched) -> bool:
         """Given another, return whether the two must never have a cycle at the same time.
 
-        Each would remove the other's images, or have the other's layers on the host when it pulls.
+        Each would remove the other's images, or find the other's layers on the host when it pulls.
         """
         return self.target.name == other.target.name or not self.shares.isdisjoint(other.shares)
 
@@ -193,8 +192,8 @@ class Watched:
         if self._runner is not None:
             self._runner.close()
 
-    # The one way in: what its cycle reports. Whatever fails here, all get it, and the cycle continues: the first fault
-    # is raised when it is recorded.
+    # The one way in: its cycle's reports. Whatever fails here, all listeners get them, and the cycle continues: the
+    # first fault is raised when the cycle is recorded.
 
     def step_started(self, step: StepName) -> None:
         """Note a step that begins."""
@@ -215,8 +214,8 @@ class Watched:
     def finished(self, cycle: Cycle, lag: float) -> bool:
         """Given a finished cycle, and how many seconds after it was due it began, record, count and report it.
 
-        Return whether that was done: a cycle that ends after its target was replaced says nothing any more. Raise the
-        first of the faults that there were in telling of this cycle.
+        Return whether that was done: a cycle that ends after its target was replaced no longer says anything. Raise the
+        first fault that occurred in reporting this cycle.
         """
         with self._putting_off_faults():
             finished = self.record.add(cycle)
@@ -243,17 +242,17 @@ class Watched:
 
 
 def is_stale(target: Target, standing: Standing) -> bool:
-    """Given a target, and how it stands, return whether its last cycle ended too long ago, or nobody knows when.
+    """Given a target, and its state, return whether its last cycle ended too long ago, or nobody knows when.
 
-    Counted from the cycle's end, no monitor that works is ever stale: the next begins within the interval in force, and
-    ends within cycle-timeout.
+    Counted from the cycle's end, a working monitor is never stale: the next cycle begins within the interval in force,
+    and ends within cycle-timeout.
     """
     age = standing.age_seconds
     return age is None or age > standing.pace.fresh_seconds(target)
 
 
 def _login_of(target: Target) -> tuple[Stamp, ...]:
-    """Given a target, return what shows that what it logs in with has changed: of files, for the rest can't."""
+    """Given a target, return what shows that its login has changed: stamps of files, since nothing else can change."""
     files = []
     if target.credentials and isinstance(target.credentials.password, PasswordFile):
         files.append(target.credentials.password.path)

@@ -1,4 +1,4 @@
-"""Worker: whose turn comes when, and how that is shown. The schedule has one for each target."""
+"""Worker: when a target has its turn, and how that is shown. The schedule has one for each target."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class WorkerState:
 
     Attributes:
         watched: whose turns it runs.
-        alive: whether there is a thread that runs its turn, or will run its next one.
+        alive: whether there is a thread that runs its turn or will run its next one.
         turn_started: when the turn under way began, by the schedule's clock; None between turns.
-        fault: what broke its last turn off, None if that came to its end.
+        fault: what broke off its last turn, None if nothing did.
         wakes: when its next turn is to begin, by the same clock; None while it is in one or waits for others to end
             theirs.
     """
@@ -30,15 +30,15 @@ class WorkerState:
 
 @dataclass(eq=False, slots=True)
 class Worker:
-    """Whose turn comes when.
+    """When a target has its turn.
 
     Attributes:
         watched: the target.
         slot: the thread that runs its turn, None between turns.
         turn_started, fault: as WorkerState has them.
-        is_asleep: whether it is to be woken; not so while it is in a turn or waits for others to end theirs.
-        is_hurried: whether its next turn is wanted right after the one that it is in, if its pace would hold it back.
-        is_leaving: whether the turn that it is in, if any, is its last.
+        is_asleep: whether it is to be woken; not while it is in a turn or waits for others to end theirs.
+        is_hurried: whether its next turn shall follow the current one at once, even if its pace would hold it back.
+        is_leaving: whether its current turn, if any, is its last.
         has_left: whether there will be no more.
     """
 

@@ -1,4 +1,4 @@
-"""Access: the web configuration as its files are now, looked at again for every connection."""
+"""Access: the web configuration as its files are now, checked again for every connection."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What holds for a connection.
+    """The rules for a connection.
 
     Attributes:
         config: what the file says.
-        context: what speaks TLS, None for plain HTTP.
+        context: the TLS context, None for plain HTTP.
     """
 
     config: WebConfig = field(default_factory=WebConfig)
@@ -29,7 +29,7 @@ class Rules:
 
 
 class Access:
-    """Says what holds now."""
+    """Says which rules are in force."""
 
     def __init__(self, path: Path | None) -> None:
         """Given the web configuration file, None for neither TLS nor login, read it. Raise WebConfigError."""
@@ -40,13 +40,14 @@ class Access:
         self._rules = Rules() if path is None else self._read(path, WebConfig())
 
     def rules(self) -> Rules:
-        """Return what holds now: while the files are at fault or being read, what held before. A fault is logged once.
+        """Return the rules in force: while the files are at fault or being read, the previous ones. A fault is logged
+        once.
 
         No connection waits for one that reads the files.
         """
         if self._path is not None and self._reading.acquire(blocking=False):
             try:
-                # While there is a fault, a file that is not known yet may be what mends it.
+                # While there is a fault, a file that is not known yet may be what fixes it.
                 if self._faults or any(stamp_of(path) != stamp for path, stamp in self._stamps.items()):
                     self._read_again(self._path)
             finally:
@@ -65,7 +66,7 @@ class Access:
             _log.info("the web configuration was read again", extra={"file": str(path)})
 
     def _read(self, path: Path, before: WebConfig) -> Rules:
-        # A stamp is older than what was read after it was taken: no change is ever missed.
+        # A stamp is taken before its file is read: no change is ever missed.
         stamps = {path: stamp_of(path)}
         config = read_web_config(path)
         stamps |= {file: stamp_of(file) for file in (config.tls.files if config.tls else ())}
@@ -80,14 +81,14 @@ class Access:
 
 
 def _opened(before: WebConfig, after: WebConfig) -> str | None:
-    """Given what held and what is to hold, return which door that would open.
+    """Given the rules in force and the new ones, return which door the new ones would open.
 
-    A file that an editor is just writing lacks its end, and is no reason to let everybody in.
+    A file that an editor is just writing lacks its end, which must not let everybody in.
     """
     if before.tls is not None and after.tls is None:
-        return "has no `tls_server_config` any more"
+        return "no longer has `tls_server_config`"
     if before.tls is not None and after.tls is not None and after.tls.verify < before.tls.verify:
-        return "asks no client for a certificate any more"
+        return "no longer asks clients for a certificate"
     if before.users and not after.users:
-        return "has no `basic_auth_users` any more"
+        return "no longer has `basic_auth_users`"
     return None

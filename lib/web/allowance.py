@@ -1,4 +1,4 @@
-"""Allowance: so much at once, and then as much as comes back in time."""
+"""Allowance: an amount that may be taken at once, and that refills over time."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from threading import Lock
 
 
 class Allowance:
-    """What may be taken: it is whole at first, and grows again to that. Any thread may call."""
+    """What may be taken: full at first, and refilled up to that. Any thread may call."""
 
     def __init__(self, whole: float, a_second: float, clock: Callable[[], float]) -> None:
-        """Given how much it is, how much comes back a second, and a clock in seconds."""
+        """Given how much that is, how much is refilled each second, and a clock in seconds."""
         self._whole = whole
         self._a_second = a_second
         self._clock = clock
@@ -19,11 +19,11 @@ class Allowance:
         self._lock = Lock()
 
     def left(self) -> float:
-        """Return how much may be taken now: less than 0 if too much was."""
+        """Return how much may be taken now: less than 0 if too much was taken."""
         return self.take(0.0)
 
     def take(self, amount: float) -> float:
-        """Given how much is taken, or, below 0, given back, return how much is left."""
+        """Given how much is taken or, if below 0, given back, return how much is left."""
         with self._lock:
             now = self._clock()
             grown = min(self._whole, self._left + (now - self._seen) * self._a_second)

@@ -1,4 +1,4 @@
-"""HTTP, on one port: prometheus_client's server, with our routes around its app. It reads, and never acts."""
+"""HTTP, on one port: prometheus_client's server, with our routes around its app. It only reads, and changes nothing."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class ListenError(NotNow):
 
 
 def start_web(listen: tuple[str, int], pages: Pages, web_config: Path | None = None) -> Server:
-    """Serve what there is to read.
+    """Serve the pages.
 
-    Given host (empty for all interfaces) and port (0 for any) to listen on, what there is to read, and the web
-    configuration file, None for neither TLS nor login. Raise ListenError if it can't be done now, and CantRun if it
-    never can: the file is faulty, or the port is not for this user.
+    Given host (empty for all interfaces) and port (0 for any) to listen on, the pages, and the web configuration file,
+    None for neither TLS nor login. Raise ListenError if it can't be done now, and CantRun if it never can: the file is
+    faulty, or the port is not for this user.
     """
     host, port = listen
     connections = Connections()
@@ -61,8 +61,8 @@ def _router(pages: Pages, library: WSGIApplication, connections: Connections) ->
         "/-/ready": pages.show_ready,
     }
     login = Login()
-    # All metrics of many targets take much time and memory: never are two such answers in the making, and whoever waits
-    # for his turn shares the next one with all who wait for the same.
+    # All metrics of many targets take much time and memory: only one such answer is made at a time, and all who wait
+    # for the next one share it.
     exposed = Kept[Answer]()
 
     def answer(environ: WSGIEnvironment) -> Answer:
@@ -76,7 +76,7 @@ def _router(pages: Pages, library: WSGIApplication, connections: Connections) ->
             parameters = parse_qs(environ["QUERY_STRING"], keep_blank_values=True, max_num_fields=100)
         except ValueError:
             return text(HTTPStatus.BAD_REQUEST, "too many parameters\n")
-        # A folded header holds a line end, and the format that it names comes back in a header of ours.
+        # A folded header contains a line end, and the format that it names is repeated in a header of ours.
         environ["HTTP_ACCEPT"] = " ".join(environ.get("HTTP_ACCEPT", "").split())
         query = Query(parameters, environ["HTTP_ACCEPT"], environ.get("HTTP_ACCEPT_ENCODING", ""))
         if page != pages.show_metrics:
@@ -88,7 +88,7 @@ def _router(pages: Pages, library: WSGIApplication, connections: Connections) ->
         connection: Connection = environ[CONNECTION]
         try:
             answered = _refusal(login, connection, environ) or answer(environ)
-        except Exception as error:  # noqa: BLE001  the monitor goes on, and tells no stranger why
+        except Exception as error:  # noqa: BLE001  the monitor goes on, and does not tell strangers why
             _log.error("a request could not be answered", extra={"error": type(error).__name__, "detail": str(error)})
             answered = text(HTTPStatus.INTERNAL_SERVER_ERROR, "this is a fault in the monitor itself\n")
         status, body = answered.status, answered.body
@@ -110,7 +110,7 @@ def _refusal(login: Login, connection: Connection, environ: WSGIEnvironment) -> 
         return None
     begun = time.thread_time()
     admission = login.admit(users, environ.get("HTTP_AUTHORIZATION", ""), environ["REMOTE_ADDR"])
-    # Checks have a limit of their own: guesses make nobody wait to be accepted.
+    # Password checks have a limit of their own: guesses must not make anybody wait to be accepted.
     connection.cpu_begun += time.thread_time() - begun
     match admission:
         case Admission.GRANTED:
@@ -133,11 +133,11 @@ def _answer_of(app: WSGIApplication, environ: WSGIEnvironment) -> Answer:
 
 
 def _all_interfaces() -> str:
-    """Return the address of all interfaces: of both families, where the system has both and binds both at once."""
+    """Return the address of all interfaces: of both families, if the system has both and binds both at once."""
     try:
         with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
             both = not probe.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
             probe.bind(("::", 0))
     except OSError:
         both = False
-    return "::" if both else "0.0.0.0"  # noqa: S104  that is what was asked for
+    return "::" if both else "0.0.0.0"  # noqa: S104  as configured

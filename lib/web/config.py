@@ -1,6 +1,6 @@
 """The web configuration file, in the format of Prometheus' exporter-toolkit: read strictly, all its faults at once.
 
-What can't be done here is refused by name, never left out in silence: who asks for more than he gets has an open door.
+A setting that can't be honoured here is refused by name, never ignored in silence: that would leave a door open.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _TLS_KEYS = (
     *("max_version", "cipher_suites", "prefer_server_cipher_suites", "curve_preferences"),
 )
 
-# What exporter-toolkit has besides.
+# What else exporter-toolkit has.
 _NO_SECTION = {"rate_limit": "is not offered here: leave it out"}
 _NO_TLS_KEY = {key: f"is not offered here: name a file by `{key}_file`" for key in ("cert", "key", "client_ca")}
 
-#: The headers that may be set, and their values, if these are few.
+#: The headers that may be set, with their allowed values, if these are few.
 _HEADERS: dict[str, tuple[str, ...]] = {
     "Content-Security-Policy": (),
     "X-Frame-Options": ("deny", "sameorigin"),
@@ -67,11 +67,11 @@ class WebConfigError(CantRun):
 
 @dataclass(frozen=True, slots=True)
 class WebConfig:
-    """What the file says.
+    """The settings in the file.
 
     Attributes:
         tls: how TLS is spoken, None for plain HTTP.
-        headers: what every answer has besides its own.
+        headers: those that every answer has in addition to its own.
         users: bcrypt hashes by the names of users; empty if nobody has to log in.
     """
 
@@ -81,7 +81,7 @@ class WebConfig:
 
 
 def read_web_config(path: Path) -> WebConfig:
-    """Given the path of the file, return what it says; the files that it names were read, too.
+    """Given the path of the file, return its settings, once the files that it names were read, too.
 
     Relative paths in it are relative to its own folder. Raise WebConfigError.
     """
@@ -107,7 +107,7 @@ def read_web_config(path: Path) -> WebConfig:
 
 
 def _tls(section: Value, folder: Path) -> Tls | None:
-    """Given the section, and what its paths are relative to, return what it says, None if it lacks the files."""
+    """Given the section, and what its paths are relative to, return its settings, None if it lacks the files."""
     entries = section.entries(_TLS_KEYS, _NO_TLS_KEY)
     paths = {
         key: folder / (_text(entries[key]) or "")
@@ -149,7 +149,7 @@ def _tls(section: Value, folder: Path) -> Tls | None:
 
 
 def _check_clients(entries: Mapping[str, Value], verify: ssl.VerifyMode | None) -> None:
-    """Given what is said of TLS, and whether clients are verified (None if that is at fault), note what is missing."""
+    """Given the settings of TLS, and whether clients are verified (None if that is at fault), note what is missing."""
     if verify is None:
         return
     if verify is ssl.CERT_NONE and "client_ca_file" in entries:
@@ -180,7 +180,7 @@ def _headers(section: Value) -> dict[str, str]:
 def _users(section: Value) -> dict[str, bytes]:
     """Given the section of users, return their hashes by their names.
 
-    Users are named by their lines alone: what stands in a name's place may be a password.
+    Messages name users only by their lines: what was written as a name may be a password.
     """
     users: dict[str, bytes] = {}
     for key, value in section.items():
@@ -202,7 +202,7 @@ def _users(section: Value) -> dict[str, bytes]:
 
 
 def _text(value: Value) -> str | None:
-    """Given a value, return its text; None, and a fault, if it has none, or other than characters that print."""
+    """Given a value, return its text; None, with a fault, if it is not text or has characters that don't print."""
     text = value.text()
     if text is None or text.isprintable():
         return text

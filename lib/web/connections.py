@@ -1,7 +1,8 @@
 """Connections: how many there may be at a time, and how long each may last.
 
-One client too many takes the place of the one that has kept us waiting longest, so that there is an answer for whoever
-asks, however many don't. Whoever has asked and waits for us keeps his place: then the next one waits to be accepted.
+One client too many takes the place of the one that has kept us waiting longest, so that whoever asks gets an answer,
+however many don't ask. A client that has asked and waits for us keeps its place: then the next one waits to be
+accepted.
 """
 
 from __future__ import annotations
@@ -22,22 +23,24 @@ from lib.web.allowance import Allowance
 REQUEST_SECONDS = 10.0
 ANSWER_SECONDS = 30.0
 
-#: Connections at the same time, and the least time that each has before it makes room for another.
+#: Connections at the same time, and the time that each has at least before it makes room for another.
 MOST_CONNECTIONS = 256
 GRACE_SECONDS = 0.05
 
-#: How long the next one waits while as many were dropped and are not gone yet, or while all wait for us.
+#: How long the next one waits while that many were dropped and are not gone yet, or while all wait for us.
 _DROPPED_SECONDS = 1.0
 
-#: How long, all in all, those who come wait for others to end by themselves, and how much of that comes back a second:
-#: enough for a crowd that asks and takes its answers. Those who only hold connections use it up, and then go at once.
+#: How long, all together, new clients wait for others to end by themselves, and how much of that is refilled each
+#: second: enough for a crowd that asks and takes its answers. Clients that only hold connections use it up, and are
+#: then dropped at once.
 PATIENCE_SECONDS = 2.0
 _PATIENCE_A_SECOND = 0.1
 
-#: Answers that are not yet taken, in memory at the same time. One of 1,000 targets' metrics is 27 MB.
+#: Bytes of answers in memory that were not taken yet. One of 1,000 targets' metrics is 27 MB.
 MOST_ANSWER_BYTES = 128 * 1024 * 1024
 
-#: What is read of a request's body, to be thrown away, and for how long: who still sends would not see the answer.
+#: How much of a request's body is read and thrown away, and for how long: a client that still sends would not see the
+#: answer.
 _MOST_LEFT_BYTES = 4 * 1024 * 1024
 _LEFT_SECONDS = 1.0
 
@@ -47,16 +50,16 @@ class Connection:
 
     Attributes:
         socket: its socket, plain until its handshake.
-        rules: what holds for it, once it is known.
-        begun, deadline: when it was accepted, and when it is given up, as the clock tells.
-        answer: what it is being sent; None before that is known. Many may share one.
-        cpu_begun: from where on the processor time of its thread counts as the answers'.
+        rules: its rules, once they are known.
+        begun, deadline: when it was accepted, and when it is given up, by the clock.
+        answer: what is being sent to it; None before that is known. Many may share one.
+        cpu_begun: the processor time of its thread, from which on it counts as the answers'.
         is_dropped: whether it was given up.
-        is_over: whether all that it gets was sent.
+        is_over: whether everything was sent.
     """
 
     def __init__(self, accepted: socket.socket, now: float) -> None:
-        """Given a socket, and what the clock tells."""
+        """Given a socket, and the time by the clock."""
         self.socket = accepted
         self.rules = Rules()
         self.begun = now
@@ -67,11 +70,11 @@ class Connection:
         self.is_over = False
 
     def is_silent(self) -> bool:
-        """Return whether it has sent nothing that we have yet to read."""
+        """Return whether it has sent nothing that we still have to read."""
         return not self._is_ready(select.POLLIN)
 
     def takes_nothing(self) -> bool:
-        """Return whether it has its answer before it, and takes no more of it; or has it whole, and stays."""
+        """Return whether it could take more of its answer and does not, or has all of it and stays."""
         return self.answer is not None and (self.is_over or not self._is_ready(select.POLLOUT))
 
     def _is_ready(self, event: int) -> bool:
@@ -82,14 +85,14 @@ class Connection:
         return any(events & event for _, events in looking.poll(0))
 
     def drop(self) -> None:
-        """Give it up: whoever waits for it, waits no more."""
+        """Give it up: nobody waits for it any more."""
         self.is_dropped = True
         with suppress(OSError):
             # SSLSocket's own is for the thread that reads and writes.
             socket.socket.shutdown(self.socket, socket.SHUT_RDWR)
 
     def say_goodbye(self) -> None:
-        """Say that nothing more will come, and let the client read what did: a mere close could take it away."""
+        """Say that nothing more will come, and let the client read what was sent: a mere close could discard that."""
         self.is_over = True
         with suppress(OSError, ValueError):
             if isinstance(self.socket, ssl.SSLSocket):
@@ -108,12 +111,12 @@ class Connection:
 
 
 class Connections:
-    """All connections there are. Any thread may call."""
+    """All open connections. Any thread may call."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """Given a clock, in seconds."""
         self._clock = clock
-        # Each in the order of their deadlines: who has yet to ask, and who is being answered.
+        # Each in the order of deadlines: those that have not asked yet, and those being answered.
         self._waiting: dict[Connection, None] = {}
         self._answered: dict[Connection, None] = {}
         self._dropped: set[Connection] = set()
@@ -121,17 +124,17 @@ class Connections:
         self._changed = Condition()
 
     def __len__(self) -> int:
-        """Return how many there are, those included that were dropped and whose threads have not noticed yet."""
+        """Return how many there are, including dropped ones whose threads have not noticed yet."""
         return len(self._waiting) + len(self._answered) + len(self._dropped)
 
     def add(self, accepted: socket.socket) -> Connection:
-        """Given a socket, return its connection. Where there are the most already, the oldest is dropped for it."""
+        """Given a socket, return its connection. If there are too many, the oldest is dropped for it."""
         accepted.settimeout(REQUEST_SECONDS)
         with self._changed:
-            # A thread that is busy, with a login for one, does not notice at once: such threads are bounded, too.
+            # A busy thread, for example with a login, does not notice at once: such threads are limited, too.
             self._changed.wait_for(lambda: len(self._dropped) < MOST_CONNECTIONS, _DROPPED_SECONDS)
             if not self._has_room():
-                # Who has only just come may be about to ask.
+                # A client that has only just come may be about to ask.
                 oldest, begun = self._oldest(), self._clock()
                 grace = oldest.begun + GRACE_SECONDS - begun if oldest else _DROPPED_SECONDS
                 if not self._changed.wait_for(self._has_room, max(0.0, grace, self._patience.left())):
@@ -142,8 +145,8 @@ class Connections:
             return connection
 
     def secure(self, connection: Connection, context: ssl.SSLContext) -> None:
-        """Given a connection, and what speaks TLS, do the handshake. Raise OSError."""
-        connection.socket.getpeername()  # fails where the client is gone; wrap_socket() would leave its own object open
+        """Given a connection and a TLS context, do the handshake. Raise OSError."""
+        connection.socket.getpeername()  # fails if the client is gone; wrap_socket() would leave its own object open
         with self._changed:
             # The file descriptor moves from one object to the other, and is to be found by drop() in either.
             secured = context.wrap_socket(connection.socket, server_side=True, do_handshake_on_connect=False)
@@ -160,7 +163,7 @@ class Connections:
         connection.socket.settimeout(ANSWER_SECONDS)
 
     def send(self, connection: Connection, answer: bytes) -> None:
-        """Given a connection, and its answer, drop the oldest others while all answers are too much."""
+        """Given a connection, and its answer, drop the oldest others while all answers together are too large."""
         with self._changed:
             connection.answer = answer
             for other in list(self._answered):
@@ -195,7 +198,7 @@ class Connections:
         return len(self._waiting) + len(self._answered) < MOST_CONNECTIONS
 
     def _oldest(self) -> Connection | None:
-        """Return who has kept us waiting longest; of those who have asked, only if there is nobody who hasn't."""
+        """Return the one that has kept us waiting longest; one that has asked only if there is none that hasn't."""
         silent = (connection for connection in self._waiting if connection.is_silent())
         slow = (connection for connection in self._answered if connection.takes_nothing())
         return next(chain(silent, slow), None)

@@ -1,4 +1,4 @@
-"""Kept: what is made once for all who ask for the same at about the same time."""
+"""Kept: things that are made once for all who ask for the same at about the same time."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class _Making(Generic[_T]):
     """One making.
 
     Attributes:
-        begun: when it began, as the clock tells; never, while it waits for its turn.
-        made: what comes of it.
+        begun: when it began, by the clock; never, while it waits for its turn.
+        made: its result.
     """
 
     def __init__(self) -> None:
@@ -26,12 +26,12 @@ class _Making(Generic[_T]):
 
 
 class Kept(Generic[_T]):
-    """Makes one at a time, and gives it to all who asked for the same before that began, or soon after."""
+    """Makes one at a time, and gives it to all who asked for the same before it was begun, or soon after."""
 
     def __init__(self, seconds: float = 0.0, clock: Callable[[], float] = time.monotonic) -> None:
-        """Given for how many seconds after its beginning it is given to whoever asks, and a clock.
+        """Given for how many seconds after it was begun it is given to whoever asks, and a clock.
 
-        With 0, nobody gets what is older than his question, and nothing is kept.
+        With 0, nobody gets anything older than the request, and nothing is kept.
         """
         self._seconds = seconds
         self._clock = clock

@@ -1,4 +1,4 @@
-"""Login: who may read, by name and password, as HTTP's basic authentication brings them."""
+"""Login: who may read, by the name and password of HTTP's basic authentication."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from threading import Condition
 
 from lib.web.allowance import Allowance
 
-#: bcrypt itself looks at no more.
+#: bcrypt itself ignores the rest.
 _LONGEST_PASSWORD_BYTES = 72
 
-#: Logins that are remembered: so many good ones, and as many that were refused.
+#: Logins that are remembered: this many good ones, and as many refused ones.
 _MOST_REMEMBERED = 100
 
-#: How long a login waits for its turn. They are checked one at a time, or guesses would take all cores.
+#: How long a login waits for its turn. They are checked one at a time; otherwise guesses would take all cores.
 _PATIENCE_SECONDS = 5.0
 
-#: Guesses that an address has, and how soon it has one more.
+#: How many guesses an address has, and how soon it gets one more.
 MOST_GUESSES = 10
 GUESS_SECONDS = 6.0
 
-#: Addresses whose guesses are counted. Of IPv6, the network counts, of which everybody has 2 to the 64 addresses.
+#: Addresses whose guesses are counted. With IPv6, the network counts, since everybody has 2 to the 64 addresses.
 _MOST_ADDRESSES = 1000
 _NETWORK_BITS = 64
 
 
 class Admission(Enum):
-    """What comes of a login: it is good, or not, or too many others wait, or its address has guessed too often."""
+    """The outcome of a login: it is good, or not, or too many others wait, or its address has guessed too often."""
 
     GRANTED = auto()
     REFUSED = auto()
@@ -45,12 +45,12 @@ class Admission(Enum):
 
 
 class Login:
-    """Checks logins, and remembers what came of them, since each check takes a tenth of a second or more."""
+    """Checks logins, and remembers the outcomes, since each check takes a tenth of a second or more."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Given a clock, in seconds, remember nobody."""
+        """Given a clock in seconds, remember nobody yet."""
         self._key = secrets.token_bytes(32)
-        # The oldest first. What is kept gives no password away without the key, which is in no file.
+        # The oldest first. They reveal no password without the key, which is in no file.
         self._good: dict[bytes, None] = {}
         self._bad: dict[bytes, None] = {}
         self._guesses = _Guesses(clock)
@@ -60,11 +60,11 @@ class Login:
         self._changed = Condition()
 
     def admit(self, users: Mapping[str, bytes], header: str, address: str) -> Admission:
-        """Given bcrypt hashes by the names of users, the header `Authorization`, and the client's address, return what
-        comes of it.
+        """Given bcrypt hashes by the names of users, the header `Authorization`, and the client's address, return the
+        outcome.
 
-        What is remembered costs nothing and waits for nobody. Of the others the one is next whose address has guessed
-        least.
+        A remembered login costs nothing and waits for nobody. Of the others, the next is the one whose address has
+        guessed least.
         """
         name, password = _credentials(header)
         if name is None:
@@ -79,7 +79,7 @@ class Login:
             guesses = self._guesses.of(address)
             if guesses.left() < 1:
                 return Admission.EXHAUSTED
-            # Each is a wrong one until it proves right.
+            # Each counts as wrong until it proves right.
             is_next = self._await_turn((-guesses.take(1), next(self._numbers)))
             if not is_next or (known := self._remembered(mark)) is not None:
                 guesses.take(-1)
@@ -113,12 +113,12 @@ class Login:
 
 
 class _Guesses:
-    """How often the passwords of an address may still be checked and be wrong: one more every few seconds."""
+    """How many wrong passwords an address may still send: one more every few seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         """Given a clock, in seconds."""
         self._clock = clock
-        self._allowances: dict[str, Allowance] = {}  # that first which was asked for longest ago
+        self._allowances: dict[str, Allowance] = {}  # the one that was asked for longest ago comes first
 
     def of(self, address: str) -> Allowance:
         """Given an address, return what it may guess."""
@@ -157,11 +157,11 @@ def _credentials(header: str) -> tuple[str | None, bytes]:
 
 
 def _matches(password: bytes, hashed: bytes) -> bool:
-    import bcrypt  # noqa: PLC0415  only needed where somebody has to log in
+    import bcrypt  # noqa: PLC0415  only needed if somebody has to log in
 
     try:
         return bcrypt.checkpw(password[:_LONGEST_PASSWORD_BYTES], hashed)
-    except ValueError:  # a hash of the right form whose signs are none
+    except ValueError:  # a hash of the right form whose characters are not valid
         return False
 
 

@@ -1,4 +1,4 @@
-"""Pages: what there is to read, and what is answered to whoever may read it."""
+"""Pages: what there is to read, and the answers to those who may read it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from lib.watch import Watch
 from lib.watch.status import all_ok, status_of
 from lib.web.kept import Kept
 
-#: How old a page may be: those who reload it more often than that get the same.
+#: How old a page may be: those who reload it more often than that get the same one.
 PAGE_SECONDS = 1.0
 
-#: What the browser of a page lets it do, and tells others of it.
+#: What the browser lets a page do, and what it tells others about it.
 _PAGE_HEADERS = (
     ("Content-Type", "text/html; charset=utf-8"),
     ("Content-Security-Policy", content_security_policy()),
@@ -42,9 +42,9 @@ class Answer:
 
     Attributes:
         status: its status.
-        headers: those that are its own; what all answers have is added.
+        headers: its own; those that all answers have are added.
         body: its body.
-        tag: its ETag, empty if nobody shall ask whether he has it already.
+        tag: its ETag, empty if clients shall not ask whether they have it already.
     """
 
     status: HTTPStatus
@@ -54,7 +54,7 @@ class Answer:
 
     @property
     def caching(self) -> str:
-        """Its `Cache-Control`. A tag is of use only to a browser that keeps the page, and never shows it unasked."""
+        """Its `Cache-Control`. A tag helps only a browser that keeps the page, and asks before it shows it again."""
         return "no-cache" if self.tag else "no-store"
 
     def is_known_by(self, if_none_match: str) -> bool:
@@ -100,7 +100,7 @@ class Pages:
     _rendered: Kept[Answer] = field(default_factory=lambda: Kept(PAGE_SECONDS), init=False, repr=False)
 
     def show_page(self, query: Query) -> Answer:
-        """Show all of it to people: 404 if one target is asked for that there is not."""
+        """Show all of it to people: 404 if a target is asked for that does not exist."""
         asked = (PageQuery.of(query.parameters), bool(gzip_accepted(query.accept_encoding)))
         return self._rendered.get(asked, lambda: self._render(*asked))
 
@@ -115,7 +115,7 @@ class Pages:
         return Answer(status, [*headers, ("ETag", tag)], body, tag)
 
     def show_status(self, query: Query) -> Answer:
-        """Say whether the registries work: 200 if all of those that are asked for do, else 503."""
+        """Say whether the registries work: 200 if all those asked for do, else 503."""
         targets = self.watch.targets
         if (wanted := query.parameters.get("target")) is not None:
             if unknown := set(wanted) - {watched.target.name for watched in targets}:
@@ -150,7 +150,7 @@ class Pages:
 
 
 def text(status: HTTPStatus, words: str, *headers: tuple[str, str]) -> Answer:
-    """Given a status, words, and headers besides, return them as plain text."""
+    """Given a status, words, and further headers, return them as plain text."""
     return Answer(status, [("Content-Type", "text/plain; charset=utf-8"), *headers], words.encode())
 
 

@@ -1,4 +1,4 @@
-"""The server: prometheus_client's, made to withstand clients that are slow, idle, broken or very many.
+"""The server: prometheus_client's, made to withstand slow, idle, broken and very many clients.
 
 A connection is one request and one answer, in a thread of its own.
 """
@@ -37,11 +37,11 @@ _EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104  it only knows them
 _NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _NO_ROOM_SECONDS = 0.1
 
-#: How much of a core all connections may take on the average, and how many seconds of one at once after a quiet time,
-#: so that no crowd takes it from the cycles.
+#: How much of a core all connections may take on average, and how many seconds of one at once after a quiet time, so
+#: that no crowd takes it from the cycles.
 _SHARE, _BURST_SECONDS = 0.2, 1.0
 
-#: How often it looks up while the next one waits to be accepted.
+#: How often it checks for other work while the next one waits to be accepted.
 _LOOK_UP_SECONDS = 0.2
 
 _ABSOLUTE = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
@@ -53,8 +53,7 @@ class Server(ThreadingWSGIServer):
     What socketserver calls a request is a Connection here.
 
     Attributes:
-        access: says what holds for a connection.
-        connections: all there are.
+        access: says which rules a connection has. connections: all open ones.
     """
 
     #: Connections that may wait to be accepted.
@@ -67,12 +66,12 @@ class Server(ThreadingWSGIServer):
         """Given what socketserver needs, listen. Clients that connect wait until it is opened. Raise OSError."""
         self._is_open = Event()
         self._is_closing = Event()
-        self._accepting = 0.0  # what the accepting thread had used of a core before its last connection
+        self._accepting = 0.0  # the processor time that the accepting thread had used before its last connection
         self._processor = Allowance(_BURST_SECONDS, _SHARE, time.monotonic)
         super().__init__(*arguments)
 
     def open(self, app: WSGIApplication, access: Access, connections: Connections) -> None:
-        """Given what answers requests, and the attributes of this server, accept connections from now on."""
+        """Given the app, and the attributes of this server, accept connections from now on."""
         self.set_app(app)
         self.access, self.connections = access, connections
         self._is_open.set()
@@ -84,7 +83,7 @@ class Server(ThreadingWSGIServer):
 
     @property
     def url(self) -> str:
-        """Where somebody on this host can open it."""
+        """The URL at which somebody on this host can open it."""
         host = str(self.server_address[0])
         if host in _EVERYWHERE:
             host = "localhost"
@@ -92,7 +91,7 @@ class Server(ThreadingWSGIServer):
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}/"
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self._is_closing.set()
         self.shutdown()
         self.server_close()
@@ -103,7 +102,7 @@ class Server(ThreadingWSGIServer):
         super().serve_forever(poll_interval)
 
     def get_request(self) -> tuple[Any, Any]:
-        """Return the next connection and its address, once it is sure that the answers took no more than their share.
+        """Return the next connection and its address, but not before the answers are within their share of a core.
 
         Raise OSError.
         """
@@ -114,7 +113,7 @@ class Server(ThreadingWSGIServer):
             accepted, address = self.socket.accept()
         except OSError as error:
             if error.errno in _NO_ROOM:
-                # It is still there to be accepted: without a pause this would be tried without end.
+                # The client is still there to be accepted: without a pause this would be tried over and over.
                 self.connections.drop_oldest()
                 time.sleep(_NO_ROOM_SECONDS)
             raise
@@ -125,7 +124,7 @@ class Server(ThreadingWSGIServer):
         self.connections.drop_overdue()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Given a connection and its address, begin to answer it in a thread of its own."""
+        """Given a connection and its address, start to answer it in a thread of its own."""
         super().process_request(request, client_address)
         self._processor.take(time.thread_time() - self._accepting)
 
@@ -183,13 +182,13 @@ class RequestHandler(WSGIRequestHandler):
         if not super().parse_request():
             return False
         if absolute := _ABSOLUTE.match(self.path):
-            # As proxies are asked, and every server has to understand (RFC 9112, 3.2.2).
+            # The form in which proxies are asked, which every server has to understand (RFC 9112, 3.2.2).
             self.path = "/" + self.path[absolute.end() :].removeprefix("/")
         self.server.connections.answer(self._client)
         return True
 
     def get_environ(self) -> dict[str, Any]:
-        """Return what the app gets to know."""
+        """Return the environment for the app."""
         return super().get_environ() | {CONNECTION: self._client}
 
     def send_error(self, code: int, *_: Any) -> None:
@@ -208,13 +207,11 @@ class RequestHandler(WSGIRequestHandler):
         """Log no requests."""
 
     def get_stderr(self) -> io.StringIO:
-        """Return what takes the traceback of a connection that broke."""
+        """Return the stream for the traceback of a connection that broke."""
         return io.StringIO()
 
 
 def common_headers(rules: Rules, size: int, caching: str = "no-store") -> list[tuple[str, str]]:
-    """Given what holds, the bytes of an answer's body, and how it may be kept, return the headers that all answers
-    have.
-    """
+    """Given the rules, the size of a body, and how it may be kept, return the headers that all answers have."""
     headers = {"Cache-Control": caching, "X-Content-Type-Options": "nosniff"} | dict(rules.config.headers)
     return [("Content-Length", str(size)), *headers.items()]

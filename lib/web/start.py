@@ -1,9 +1,9 @@
 """Start: prometheus_client's `start_http_server()`, but the server that it starts is ours from the beginning.
 
 That function has no parameter for the class of its server. It derives one from the `ThreadingWSGIServer` of its module,
-and accepts connections before it returns. Whatever we made of the server afterwards, its own handler would answer a
-client that asks without pause: with 200 on every path, without TLS or login. So during the call that name means our
-class, which accepts no connection until it is opened.
+and accepts connections before it returns. Whatever we then changed in the server, its own handler would already answer
+clients: with 200 on every path, without TLS or login. So during the call that name means our class, which accepts no
+connection until it is opened.
 
 Known to work with prometheus_client 0.26. If another version looks elsewhere, the program does not start and says so;
 `tests/unit/test_web_start.py` notices first.

@@ -1,4 +1,4 @@
-"""TLS of the web configuration: Go's names, in which exporter-toolkit takes its settings, to Python's ssl."""
+"""TLS of the web configuration: from Go's names, which exporter-toolkit uses, to Python's ssl."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REFUSED_AUTH_TYPES = dict.fromkeys(
 VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
 REFUSED_VERSIONS = dict.fromkeys(("TLS10", "TLS11"), "is not offered here: it is withdrawn (RFC 8996)")
 
-#: OpenSSL's names of cipher suites. Those of TLS 1.3 have none: they are always offered, here as there.
+#: OpenSSL's names of cipher suites. Those of TLS 1.3 have none: they are always offered, here as in exporter-toolkit.
 CIPHERS = {
     "TLS_AES_128_GCM_SHA256": "",
     "TLS_AES_256_GCM_SHA384": "",
@@ -56,7 +56,7 @@ class Tls:
     Attributes:
         certificate, key: the files of the server's certificate, with its chain, and of its key.
         verify: whether a client needs a certificate.
-        authority: the file of the certificates that vouch for clients.
+        authority: the file of the authorities that vouch for clients.
         allowed_sans: names, of which a client's certificate has to have one; empty for any.
         oldest, newest: versions of TLS.
         ciphers: OpenSSL's names of the suites for TLS 1.2, in order; empty for OpenSSL's own choice.
@@ -77,7 +77,7 @@ class Tls:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The files that are read for it."""
+        """The files that it needs."""
         return (self.certificate, self.key, *([self.authority] if self.authority else []))
 
     def admits(self, connection: ssl.SSLSocket) -> bool:
@@ -86,7 +86,7 @@ class Tls:
 
 
 def tls_context(tls: Tls) -> ssl.SSLContext:
-    """Given how TLS is spoken, return what speaks it, with the files as they are now. Raise TlsError."""
+    """Given how TLS is spoken, return a context for it, with the files as they are now. Raise TlsError."""
     for path in tls.files:
         # OpenSSL's own words don't say which file they are about.
         try:

@@ -288,5 +288,5 @@ def test_the_page_tells_what_broke_and_that_it_was_repaired(browser, engine, reg
         finally:
             registry.start()
         await_true(lambda: browser.driver.title.startswith(f"{repository} is up"), PATIENCE, "the page to turn green")
-        assert re.search(r"The last that was not up: \w+ refused", text(browser))
+        assert re.search(r"The last one that was not up: \w+ refused", text(browser))
         browser.open("about:blank")  # before the monitor is gone

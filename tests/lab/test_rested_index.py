@@ -108,7 +108,7 @@ def test_what_an_index_loses_is_seen_for_each_platform(containerd, root, engine,
         with Podman(tmp_path / "podman") as podman:
             for other in (engine, podman):
                 logs = [once(other, *options, "-cold-every=100ms")[2] for _ in range(3)]
-                assert any("a rested image is whole" in log and INDEX in log for log in logs), logs
+                assert any("a rested image is intact" in log and INDEX in log for log in logs), logs
                 assert other.docker("images", "--all", "--quiet", f"--filter=label={INSTANCE_LABEL}").stdout == ""
 
         registry.stop()

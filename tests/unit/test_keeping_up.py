@@ -14,7 +14,7 @@ from tests.unit.examples import HandClock, a_failed_cycle, a_target, an_up_cycle
 
 OWN = "a target can't keep up: its cycles take longer than run-test-every"
 WAITS = "the schedule can't keep up: cycles wait for others to end"
-OVER = "no cycle has to wait for others any more"
+OVER = "cycles no longer have to wait for others"
 
 
 @pytest.fixture

@@ -53,9 +53,9 @@ def test_what_becomes_of_a_rested_image_is_one_line():
     assert written.getvalue().splitlines() == [
         "quay  canary-cold-2: rested image, lost: not_found (registry): manifest unknown",
         "quay  canary-cold-2: rested image, pushed",
-        "quay  canary-cold-2: rested image, whole",
+        "quay  canary-cold-2: rested image, intact",
         "quay  canary-cold-2: rested image, could not be pushed: not_found (registry): manifest unknown",
-        "quay  canary-cold-2: rested image, the check could not tell: warm (host): it was here",
+        "quay  canary-cold-2: rested image, the check was inconclusive: warm (host): it was here",
     ]
 
 

@@ -278,7 +278,7 @@ def test_every_kept_cycle_can_be_opened_and_one_be_asked_for(world):
     assert links == keys[::-1]
     assert world.page(now, cycle=keys[3][1:]).shown.opened() == [keys[3]]
     assert world.page(now, cycle=keys[-1][1:]).shown.opened() == ["earlier", keys[-1]]
-    assert "The last that was not up: push server_error, 79 min ago" in page.text
+    assert "The last one that was not up: push server_error, 79 min ago" in page.text
 
 
 def test_a_pause_of_which_nothing_is_known_shows(world):
@@ -425,7 +425,7 @@ def test_a_lost_rested_image_is_told_loudly_with_its_age_and_what_is_wrong(world
     assert page.text.index("hub") < page.text.index("quay up for")
     page = world.page(target="hub")
     assert "canary-cold-1 single 62 s 62 s ago nothing" in page.text
-    assert "canary-cold-2 layers 7 days 62 s ago lost, whole 2 days ago not_found manifest unknown" in page.text
+    assert "canary-cold-2 layers 7 days 62 s ago lost, intact 2 days ago not_found manifest unknown" in page.text
     assert "canary-cold-3 index not pushed yet none yet could not be pushed foreign canary-cold-3 holds" in page.text
     assert "Pushed so far: 2 of 3 images. One more follows every 24 h" in page.text
     assert "lost" not in world.page(target="quay").text
@@ -441,12 +441,12 @@ def test_a_lost_rested_image_is_told_loudly_with_its_age_and_what_is_wrong(world
         ),
         (
             replace(a_lost_image(), verdict=Verdict.UNKNOWN),
-            "62 s ago lost before; the last check could not tell",
+            "62 s ago lost before; the last check was inconclusive",
             "down",
         ),
         (
             replace(a_lost_image(), verdict=Verdict.UNKNOWN, is_lost=False),
-            "62 s ago the last check could not tell",
+            "62 s ago the last check was inconclusive",
             "unknown",
         ),
         (replace(a_lost_image(), verdict=Verdict.UP, failure=None, is_lost=False), "62 s ago nothing", "up"),

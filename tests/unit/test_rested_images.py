@@ -184,7 +184,7 @@ def test_a_loss_is_an_error_once_and_so_is_its_end_told(pushed, caplog):
     assert pushed.rested.cold.up is True
     assert [(record.levelname, record.message) for record in caplog.records if record.tag == "canary-cold-1"] == [
         ("ERROR", "a rested image is lost"),
-        ("INFO", "a rested image is lost as before"),
+        ("INFO", "a rested image is still lost"),
         ("INFO", "a rested image is there again"),
     ]
     assert not [did for did in pushed.registry.did if "push" in did]

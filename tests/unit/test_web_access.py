@@ -257,10 +257,10 @@ def test_tls_and_login_can_be_added(write, folder):
     ("after", "told"),
     [
         ("", ":1: is empty"),
-        (USERS, ": has no `tls_server_config` any more: that takes a restart"),
-        (TLS, ": asks no client for a certificate any more: that takes a restart"),
-        (TLS + CLIENTS, ": has no `basic_auth_users` any more: that takes a restart"),
-        (TLS + USERS, ": asks no client for a certificate any more: that takes a restart"),
+        (USERS, ": no longer has `tls_server_config`: that takes a restart"),
+        (TLS, ": no longer asks clients for a certificate: that takes a restart"),
+        (TLS + CLIENTS, ": no longer has `basic_auth_users`: that takes a restart"),
+        (TLS + USERS, ": no longer asks clients for a certificate: that takes a restart"),
     ],
     # Not by their texts: a hash has another salt in each worker.
     ids=["nothing", "no TLS", "no login", "clients, no login", "no clients"],
