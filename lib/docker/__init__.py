@@ -1,7 +1,7 @@
-"""Docker: the docker CLI, one method a verb. Builds each argv, and hands what docker printed to those who read it.
+"""Docker: the docker CLI, one method for each verb. Builds each argv, and passes what docker printed to its readers.
 
-What it prints when it works is read by `lib.docker.answers`, what it prints when it fails by `lib.failure`. How a
-command is run is decided in `lib.docker.cli`; podman's ways are in `lib.docker.podman`.
+`lib.docker.answers` reads what it prints when it works, `lib.failure` what it prints when it fails. How a command is
+run is decided in `lib.docker.cli`; podman's peculiarities are in `lib.docker.podman`.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ _NOTHING = "[]"
 _DESCRIBE = ("image", "inspect", "--format", "{{json .}}")
 _NO_SUCH_IMAGE = re.compile(rf"no such (?:image|object)|image not known|{GOING}", re.IGNORECASE)
 
-#: What docker says of a container that is gone, and of one that somebody else removes just now.
+#: What docker says of a container that is gone, or that somebody else is just removing.
 _CONTAINER_GOING = re.compile(r"no such container|removal of container \S+ is already in progress", re.IGNORECASE)
 
-#: How many images are described at once: as many as are sure to stay whole in what is kept of a command's output.
+#: How many images are described at once: as many as are certain to fit into the part of the output that is kept.
 _MOST_DESCRIBED = 10
 
 
 class BuiltBy(StrEnum):
-    """What builds an image."""
+    """What can build an image."""
 
     CLASSIC = "classic"
     BUILDKIT = "buildkit"
@@ -63,10 +63,10 @@ class Docker(Cli):
 
     Attributes:
         dialect: as Cli has it; docker's own unless another one is given.
-        builder: what builds its images; the environment has to say the same.
-        build_flags: what else that builder is given.
-        names_contexts: it takes contexts by name, and says in its cache what came from which.
-        with_buildx: it is reached by the CLI's plugin buildx.
+        builder: what builds its images; the environment has to name the same.
+        build_flags: further flags for that builder.
+        names_contexts: it takes contexts by name, and its cache says what came from which.
+        with_buildx: it is reached through the CLI's plugin buildx.
     """
 
     dialect: Dialect = DOCKER
@@ -76,7 +76,7 @@ class Docker(Cli):
     with_buildx: bool = False
 
     def with_secret(self, secret: Secret) -> Docker:
-        """Given a password, return the CLI that blanks it in all that docker prints."""
+        """Given a password, return the CLI that blanks it in everything that docker prints."""
         return replace(self, secrets=(*self.secrets, secret))
 
     def for_cleanup(self) -> Docker:
@@ -88,7 +88,7 @@ class Docker(Cli):
         return self.dialect.version(self, deadline)
 
     def client_version(self, deadline: float) -> None:
-        """Have the CLI name its version, for which it needs no daemon. Raise DockerError if it does not."""
+        """Ask the CLI for its version, for which it needs no daemon. Raise DockerError if it gives none."""
         completed = self.complete("version", ("--version",), deadline)
         if not completed.ok:
             raise self.failed("version", completed)
@@ -102,7 +102,7 @@ class Docker(Cli):
         return self.dialect.now(self, deadline)
 
     def build_help(self, deadline: float) -> str:
-        """Return what `docker build` says of itself, for which it needs no daemon. Raise DockerError."""
+        """Return the help of `docker build`, for which it needs no daemon. Raise DockerError."""
         return self.run("build", ("--help",), deadline).stdout
 
     def login(self, host: str, username: str, password: Secret, deadline: float) -> DockerAnswer:
@@ -111,7 +111,7 @@ class Docker(Cli):
         return read_answer(completed)
 
     def pull(self, reference: str, deadline: float, platform: str | None = None) -> Pulled:
-        """Pull an image, of an index the one for a platform, and return what was moved. Raise DockerError."""
+        """Pull an image, from an index the one for a platform, and return what was moved. Raise DockerError."""
         pulled = self.dialect.pull(self, self.whole_name(reference), deadline, platform)
         if not pulled.by_podman:
             return pulled
@@ -121,7 +121,7 @@ class Docker(Cli):
     def build(
         self, context: Path, reference: str, deadline: float, platforms: Sequence[str] = (), context_name: str = ""
     ) -> Built:
-        """Build an image from a folder with a Dockerfile, or an index of one for each platform, and give it a name.
+        """Build an image, or an index with one for each platform, from a folder with a Dockerfile, and give it a name.
 
         Given also the name, if there is one, by which the Dockerfile copies from that folder. Raise DockerError, also
         if docker prints no image's ID.
@@ -150,7 +150,7 @@ class Docker(Cli):
         return read_removed(completed)
 
     def remove_ours(self, references: Sequence[str], deadline: float) -> Removed:
-        """Remove images that a monitor built, even if a build that was ended by force holds them. Raise DockerError.
+        """Remove images that a monitor built, even if the remains of a killed build hold them. Raise DockerError.
 
         Given all names of an image, or its ID.
         """
@@ -162,7 +162,7 @@ class Docker(Cli):
         return read_answer(completed)
 
     def find(self, references: Sequence[str], deadline: float) -> dict[str, Image]:
-        """Given names or IDs of images, return those that exist, each under what it was asked by. Raise DockerError."""
+        """Given names or IDs of images, return those that exist, each under the given name or ID. Raise DockerError."""
         names = {self.whole_name(reference): reference for reference in references}
         found: list[Image] = []
         for some in _batched(tuple(names), _MOST_DESCRIBED):
@@ -173,9 +173,8 @@ class Docker(Cli):
         return {asked: image for name, asked in names.items() for image in found if image.is_called(name)}
 
     def describe(self, reference: str, deadline: float) -> Image | None:
-        """Given the name or ID of an image, return it; None if docker answers that there is none to describe.
-
-        Raise DockerError, also if it does not exist or can't be understood.
+        """Given the name or ID of an image, return it; None if docker answers that there is none to describe. Raise
+        DockerError, also if it does not exist or its description can't be read.
         """
         completed = self.complete("inspect", (*_DESCRIBE, self.whole_name(reference)), deadline)
         if not completed.ok:
@@ -188,7 +187,7 @@ class Docker(Cli):
         raise self.error(Failure(Reason.DAEMON, detail), completed)
 
     def whole_name(self, reference: str) -> str:
-        """Given the name or ID of an image, return it as it has to be on a command line or in a Dockerfile."""
+        """Given the name or ID of an image, return it as it has to be written on a command line or in a Dockerfile."""
         return self.dialect.whole_name(reference)
 
     def images_with(self, labels: Mapping[str, str | None], deadline: float) -> tuple[str, ...]:
@@ -199,29 +198,29 @@ class Docker(Cli):
         return tuple(dict.fromkeys(read_image_ids(completed.stdout)))
 
     def repositories(self, deadline: float) -> dict[str, frozenset[str]]:
-        """Return the IDs of all images, each with the repositories that it has names in. Raise DockerError."""
+        """Return the IDs of all images, each with the repositories in which it has names. Raise DockerError."""
         shown = ("--all", "--no-trunc", "--format", "{{.ID}} {{.Repository}}")
         return read_repositories(self.listed("images", shown, deadline).stdout)
 
     def marked(self, mark: str) -> Docker:
-        """Given a mark, return the CLI whose builds set it on what they work in, if that could outlive them."""
+        """Given a mark, return the CLI whose builds set it on their working containers, if those could outlive them."""
         return replace(self, build_flags=(*self.build_flags, *self.dialect.marking(mark)))
 
     def remove_marked(self, marks: Collection[str], deadline: float) -> None:
-        """Given marks, remove what builds with them worked in, of which none is under way. Raise DockerError."""
+        """Given marks of builds that have ended, remove the containers that they worked in. Raise DockerError."""
         self.dialect.remove_marked(self, marks, deadline)
 
     def unfinished(self, deadline: float) -> dict[str, datetime]:
-        """Return the IDs of images that somebody began to write and did not come to the end of, or not yet, each with
-        when that was; none if whoever writes images always comes to an end. Raise DockerError.
+        """Return the IDs of images that were begun and not finished, or not yet, each with when it was begun; none if
+        images are always finished. Raise DockerError.
         """
         return self.dialect.unfinished(self, deadline)
 
     def build_containers(self, labels: Sequence[str], deadline: float) -> tuple[BuildContainer, ...]:
         """Given labels, return the containers with the first of them in which the classic builder set labels.
 
-        A daemon that dies meanwhile leaves such a container. It was never started, and nobody could start it: its
-        command is a comment. Another CLI than this one may have built in it. Raise DockerError.
+        A daemon that dies during a build leaves such a container. It was never started, and nobody could start it: its
+        command is a comment. A different CLI may have built in it. Raise DockerError.
         """
         if self.builder is BuiltBy.BUILDAH:
             return ()  # there is no daemon
@@ -229,7 +228,7 @@ class Docker(Cli):
         return tuple(read_build_containers(self.listed("ps", shown, deadline).stdout, labels))
 
     def rm(self, container_id: str, deadline: float) -> None:
-        """Remove a container that does not run, with its volumes without a name. Raise DockerError if it stays."""
+        """Remove a container that does not run, with its anonymous volumes. Raise DockerError if it stays."""
         completed = self.complete("rm", ("rm", "--volumes", container_id), deadline)
         if not completed.ok and not _CONTAINER_GOING.search(completed.stderr):
             raise self.failed("rm", completed)

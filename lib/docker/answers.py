@@ -1,4 +1,4 @@
-"""Answers: what docker prints when it works, read. Only this module and `lib.docker.phases` know these words."""
+"""Answers: reads what docker prints when it works. Only this module and `lib.docker.phases` know these words."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ CONTAINERD_STORE = "containerd"  # how the words for that image store begin
 _SHORT_ID = re.compile(r"[0-9a-f]{4,64}")
 _TIME = re.compile(r"(?P<second>\d{4}-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-5]\d)(?:\.\d+)?(?P<zone>Z|[+-]\d\d:\d\d)")
 
-# docker counts a retry down each second, on a line a layer: "1a2b3c4d5e6f: Retrying in 5 seconds". A retry begins when
-# the count is at its highest: when it did not just go down by one.
+# docker counts down to a retry each second, on a line for each layer: "1a2b3c4d5e6f: Retrying in 5 seconds". A retry
+# begins when the count is at its highest: when it did not just go down by one.
 _RETRYING = re.compile(r"^(\S+): Retrying in (\d+) seconds?", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class DockerAnswer:
-    """What came of a docker command that worked.
+    """The answer of a docker command that worked.
 
     Attributes:
         seconds: from spawn to exit.
         retries: how often docker itself tried again.
         output: its last lines, without secrets.
-        phases: how its seconds were spent, as `lib.docker.phases` has it; None if that is not known.
+        phases: how its seconds were spent, as `lib.docker.phases` computes it; None if that is not known.
     """
 
     seconds: float
@@ -57,11 +57,9 @@ class Pulled(DockerAnswer):
     """A pull.
 
     Attributes:
-        digest: what the registry gave; None if docker printed none.
-        moved: layers that came over the network.
-        already: layers that the engine said it had.
-        up_to_date: the very image was there before under this name.
-        by_podman: podman's service pulled it for docker's CLI: it prints neither a status nor a digest.
+        digest: the digest that the registry gave; None if docker printed none. moved: layers that came over the
+            network. already: layers that the engine said it had. up_to_date: the same image was there before under this
+            name. by_podman: podman's service pulled it for docker's CLI: it prints neither a status nor a digest.
     """
 
     digest: str | None = None
@@ -94,7 +92,7 @@ class Built(DockerAnswer):
 
     Attributes:
         image_id: the image's ID.
-        by_podman: podman built it, whichever CLI asked for it: docker prints an ID with its algorithm, podman without.
+        by_podman: podman built it, whichever CLI asked: docker prints an ID with its algorithm, podman without.
     """
 
     image_id: str = ""
@@ -103,7 +101,7 @@ class Built(DockerAnswer):
 
 @dataclass(frozen=True, slots=True)
 class Removed(DockerAnswer):
-    """A removal: with what it deleted (images and layers), beyond taking names away."""
+    """A removal: the images and layers that it deleted, apart from names."""
 
     deleted: tuple[str, ...] = ()
 
@@ -114,14 +112,11 @@ class Image:
 
     Attributes:
         image_id: its ID.
-        tags: its names, as docker prints them.
-        digests: its names by digest.
-        labels: its labels.
-        comment: the commit message.
-        command: what it runs.
+        tags: its names, as docker prints them. digests: its names by digest. labels: its labels. comment: the commit
+            message. command: the command that it runs.
         layers: how many layers it has.
-        parent: the ID of the image that it was built on here, empty if docker knows none.
-        architecture: for which it is.
+        parent: the ID of the image that it was built on here, empty if docker knows none. architecture: the
+            architecture that it is for.
     """
 
     image_id: str
@@ -152,7 +147,7 @@ class Image:
 
 
 def read_answer(completed: Printed) -> DockerAnswer:
-    """Given a command that ended, return how long it took, how often docker tried again, and its last lines."""
+    """Given a command that ended, return its duration, docker's retries, and its last lines."""
     return DockerAnswer(**_common(completed))
 
 
@@ -162,7 +157,7 @@ def read_pulled(completed: Printed) -> Pulled:
     already = set(_ALREADY.findall(completed.stdout))
     by_podman = _STATUS.search(completed.stdout) is None
     if by_podman:
-        # Last it tells of the image's own ID, as if that was a layer.
+        # Its last line is about the image's own ID, as if that were a layer.
         moved.discard(_last(_MOVED, completed.stdout) or "")
     return Pulled(
         **_common(completed),
@@ -204,8 +199,8 @@ def read_removed(completed: Printed) -> Removed:
 
 
 def read_images(text: str) -> Iterator[Image]:
-    """Given descriptions of images, return them: one JSON object a line, as docker has it, or podman's one list."""
-    # At line feeds, and at no other character that Python takes for a line's end: labels can hold those.
+    """Given descriptions of images, return them: one JSON object a line, as from docker, or podman's one list."""
+    # At line feeds only, not at other characters that Python takes for a line's end: labels can contain those.
     for document in [text] if text.startswith("[\n") else text.split("\n"):
         try:
             shapes = json.loads(document)
@@ -249,8 +244,8 @@ def read_repositories(text: str) -> dict[str, frozenset[str]]:
 
 
 def read_store(text: str) -> str | None:
-    """Given a daemon's storage driver and what that says about itself, return where it keeps its images, in words; None
-    if it did not say that.
+    """Given a daemon's storage driver and its status, return where it keeps its images, in words; None if it does not
+    say.
     """
     found = _STORE.match(text)
     if found is None:
@@ -259,7 +254,7 @@ def read_store(text: str) -> str | None:
 
 
 def read_time(text: str) -> datetime | None:
-    """Given a time as docker prints it, return it, to the second; None if that is not one."""
+    """Given a time as docker prints it, return it, to the second; None if it is not a time."""
     found = _TIME.fullmatch(text.strip())
     try:
         return datetime.fromisoformat(found["second"] + found["zone"]) if found else None

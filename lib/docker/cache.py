@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from lib.docker.cli import Cli
 
-#: The form, a Go template, in which docker is asked for the records.
+#: The Go template with which docker is asked for the records.
 _RECORD = "{{.ID}} [{{.Parent}}] {{.CreatedAt}} {{.Shared}} {{.Size}} {{.Description}}"
 _READ_RECORD = re.compile(
     r"^(?P<id>\w+)(?P<in_use>\*?) \[(?P<parents>[\w, ]*)\] (?P<created>[\d-]+ [\d:]+(?:\.\d{1,6})?)\d* \+0000 UTC"
@@ -18,7 +18,7 @@ _READ_RECORD = re.compile(
 )
 _UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
-#: A line of what a removal prints that begins with the ID of a record: the first column of a table, or all of the line.
+#: A line of a removal's output that begins with the ID of a record: the first column of a table, or the whole line.
 _REMOVED = re.compile(r"^(?P<id>\w+)\*?(?:\s|$)", re.MULTILINE)
 
 
@@ -30,10 +30,9 @@ class CacheRecord:
         record_id: its ID.
         created: when the daemon made it.
         is_shared: an image has it, too.
-        size_bytes: how much it holds, to the three digits that docker prints.
-        description: how BuildKit came to it; empty for what it made only to hand it on.
-        is_in_use: a build has it right now; it can't be removed as long as that lasts.
-        parents: the IDs of those that it is made on.
+        size_bytes: its size, to the three digits that docker prints.
+        description: how BuildKit made it; empty for an intermediate result. is_in_use: a build uses it right now, and
+            until that ends it can't be removed. parents: the IDs of those that it is made on.
     """
 
     record_id: str
@@ -46,12 +45,12 @@ class CacheRecord:
 
 
 def records_since(docker: Cli, moment: datetime, deadline: float) -> tuple[CacheRecord, ...]:
-    """Given a moment, return the records that were made since, to the second. Raise DockerError."""
+    """Given a moment, return the records that were made since then, to the second. Raise DockerError."""
     return _records(docker, f'ge .CreatedAt "{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"', deadline)
 
 
 def records_with(docker: Cli, texts: Iterable[str], deadline: float) -> tuple[CacheRecord, ...]:
-    """Given texts without quotes, return the records whose description has one of them. Raise DockerError."""
+    """Given texts without quotes, return the records whose description contains one of them. Raise DockerError."""
     conditions = (f'(gt (len (split .Description "{text}")) 1)' for text in texts)
     return _records(docker, f"or {' '.join(conditions)}", deadline)
 

@@ -1,4 +1,4 @@
-"""One docker command: how it is run, why it failed, and which secrets it can have printed.
+"""One docker command: how it is run, why it failed, and which secrets it may have printed.
 
     DockerError    a docker command failed: which, why (a `Failure`), and what it printed
 
@@ -33,11 +33,11 @@ from lib.docker.printed import Printed
 from lib.failure import WRONG_USAGE, Failure, Reason, Scope, classify
 from lib.secret import Secret
 
-#: What either image store says if a part of an image goes just now. containerd names what it did not find, or does not:
+#: What either image store says if part of an image is just being removed. containerd may name what it did not find:
 #: `snapshot extract-534813049-Y5Ti sha256:e410... does not exist: not found`, `snapshot does not exist: not found`.
 GOING = r"error response from daemon: .*(?:layer does not exist|: not found\b)"
 
-#: What a list fails with if somebody else asks for one (20.10), or removes what it comes to (containerd's store).
+#: How a listing fails if somebody else is listing too (20.10), or removes what it comes to (containerd's store).
 _ONCE_MORE = re.compile(
     rf"disk usage operation is already running|{GOING}|/snapshots/\d+/.*: no such file or directory", re.IGNORECASE
 )
@@ -49,7 +49,7 @@ _VERSIONS = (
     "{{.Server.Version}}"
 )
 
-#: Where the engine keeps its images; or why that can't be had, which is no failure to docker.
+#: Where the engine keeps its images; or why it can't say, which docker does not count as a failure.
 _STORE = "{{with .Info}}{{.Driver}} {{json .DriverStatus}}{{end}}{{range .ServerErrors}}{{println}}{{println .}}{{end}}"
 
 
@@ -57,10 +57,8 @@ class DockerError(Exception):
     """A docker command failed.
 
     Attributes:
-        failure: why.
-        answer: how long it took and what it printed.
-        deadline_passed: whether we ended it for that.
-        only_waited: whether the engine called all of it "Waiting" then. That proves nothing by itself.
+        failure: why. answer: how long it took and what it printed. deadline_passed: whether we ended it at its
+            deadline. only_waited: whether the engine called all of it "Waiting" then. That proves nothing by itself.
     """
 
     def __init__(
@@ -71,7 +69,7 @@ class DockerError(Exception):
         deadline_passed: bool = False,
         only_waited: bool = False,
     ) -> None:
-        """Take why, how far the command came (None: it was never started), and whether we ended it."""
+        """Given why, how far the command came (None: it was never started), and whether we ended it."""
         super().__init__(failure.detail)
         self.failure = failure
         self.answer = answer or DockerAnswer(seconds=0.0)
@@ -86,10 +84,10 @@ class Cli:
     Attributes:
         runner: what runs a command.
         program: name or path of the program.
-        env: the environment of each command, `DOCKER_CONFIG` apart.
+        env: the environment of each command, without `DOCKER_CONFIG`.
         config: the private Docker config folder of the target.
         dialect: whose words it takes and prints.
-        secrets: what is blanked in all that docker prints, beside the logins in its config folder.
+        secrets: what is blanked in everything that docker prints, in addition to the logins in its config folder.
         cleanup: its commands remove what the monitor made, and also run while the monitor is being stopped.
     """
 
@@ -109,7 +107,7 @@ class Cli:
         return completed
 
     def listed(self, verb: str, arguments: Sequence[str], deadline: float) -> Printed:
-        """Run a command that lists what there is, as `run()` does; again if somebody came in between."""
+        """Run a command that lists things, as `run()` does; again if somebody interfered."""
         ends, left = time.monotonic() + deadline, deadline
         while True:
             completed = self.complete(verb, (verb, *arguments), left)
@@ -127,7 +125,7 @@ class Cli:
     def complete_with_log(
         self, verb: str, arguments: Sequence[str], deadline: float, stdin: Secret | None = None
     ) -> Printed:
-        """As `complete()`, with what the program logged."""
+        """As `complete()`, including what the program logged."""
         command = Command(
             argv=(self.program, *arguments),
             env={**self.env, "DOCKER_CONFIG": str(self.config), **self.dialect.environment(self.config)},
@@ -143,7 +141,7 @@ class Cli:
     def failed(self, verb: str, completed: Printed) -> DockerError:
         """Given a verb and its command that failed, return the error to raise."""
         if completed.ending is Ending.DEADLINE:
-            # What it says once it is asked to end is about that, and can blame what is not to blame.
+            # What it says after it was asked to end is about that, and can blame the wrong party.
             completed = replace(completed, stderr="")
             failure = _too_slow(verb, completed)
         else:
@@ -152,7 +150,7 @@ class Cli:
 
     @staticmethod
     def error(failure: Failure, completed: Printed) -> DockerError:
-        """Given why a command is a failure, and the command, return the error to raise."""
+        """Given why a command failed, and the command, return the error to raise."""
         ended_by_us = completed.ending is Ending.DEADLINE
         waited = ended_by_us and only_waited(completed.stdout)
         return DockerError(failure, read_answer(completed), deadline_passed=ended_by_us, only_waited=waited)
@@ -170,11 +168,11 @@ class Dialect:
     wrong_usage: int | None = WRONG_USAGE
 
     def whole_name(self, reference: str) -> str:
-        """Given the name or ID of an image as docker has it, return it as this program has to be given it."""
+        """Given the name or ID of an image in docker's form, return it in the form that this program needs."""
         return reference
 
     def environment(self, config: Path) -> Mapping[str, str]:  # noqa: ARG002  docker needs no more
-        """Given the private config folder, return what else each command's environment has."""
+        """Given the private config folder, return further variables for each command's environment."""
         return {}
 
     def without_log(self, completed: Printed) -> Printed:
@@ -207,7 +205,7 @@ class Dialect:
         """Pull an image, of an index the one for a platform, and return what was moved. Raise DockerError."""
         completed = docker.run("pull", (*for_platforms(platform), name), deadline)
         pulled = read_pulled(completed)
-        # podman's service says that it pulls a layer when that has come, and that it has come when that is unpacked.
+        # podman's service reports a layer as coming when it has come, and as complete when it is unpacked.
         return pulled if pulled.by_podman else replace(pulled, phases=phases_of_pull(completed))
 
     def push(self, docker: Cli, name: str, deadline: float) -> Pushed:
@@ -223,21 +221,21 @@ class Dialect:
         return replace(pushed, phases=phases_of_push(completed))
 
     def remove_ours(self, docker: Cli, remove: Callable[[], Removed], deadline: float) -> Removed:  # noqa: ARG002  nothing holds them
-        """Given what removes images that a monitor built, do that, even if a build that was ended by force holds them.
+        """Given what removes images that a monitor built, do that, even if the remains of a killed build hold them.
 
         Raise DockerError.
         """
         return remove()
 
     def marking(self, mark: str) -> tuple[str, ...]:  # noqa: ARG002  see below
-        """Given a mark, return the flags by which a build sets it on whatever it works in."""
+        """Given a mark, return the flags by which a build sets it on the containers that it works in."""
         return ()
 
     def remove_marked(self, docker: Cli, marks: Collection[str], deadline: float) -> None:
         """Given marks, remove what builds with them worked in, of which none is under way. Raise DockerError."""
 
-    def unfinished(self, docker: Cli, deadline: float) -> dict[str, datetime]:  # noqa: ARG002  the daemon ends what it began
-        """Return the images that nobody wrote to their end, as `Docker.unfinished()` has it. Raise DockerError."""
+    def unfinished(self, docker: Cli, deadline: float) -> dict[str, datetime]:  # noqa: ARG002  the daemon finishes what it began
+        """Return the images that were not finished, as `Docker.unfinished()` does. Raise DockerError."""
         return {}
 
 
@@ -252,19 +250,19 @@ def for_platforms(*platforms: str | None) -> tuple[str, ...]:
 
 def judged(verb: str, completed: Printed, wrong_usage: int | None = WRONG_USAGE) -> Failure:
     """Given the verb of a docker command that failed, the command, and the program's exit code for wrong usage, return
-    why it failed.
+    why.
     """
     failure = classify(verb, completed.exit_code, completed.stdout, completed.stderr, wrong_usage)
     shown = completed.shown
     if (shown.stdout, shown.stderr) == (completed.stdout, completed.stderr):
         return failure
-    # Judged by all that it said, told by what may be shown of that.
+    # Judged by everything that it said, reported by the part that may be shown.
     return replace(failure, detail=classify(verb, shown.exit_code, shown.stdout, shown.stderr, wrong_usage).detail)
 
 
 def _too_slow(verb: str, completed: Printed) -> Failure:
     last = next(reversed(completed.last_lines()), None)
-    said = f"the last it printed: {last}" if last else "it printed nothing"
+    said = f"the last thing that it printed: {last}" if last else "it printed nothing"
     ended = f"docker {verb} passed its deadline, and was ended after {completed.seconds:.1f} s"
     if completed.was_paused:
         return Failure(Reason.STARVED, f"{ended}; somebody had stopped it meanwhile (SIGSTOP)")

@@ -24,15 +24,15 @@ _BUILDX = re.compile(r"^Usage:\s+docker buildx build\b", re.MULTILINE)
 #: Without it buildx puts a second manifest beside the image, which describes the build.
 _PROVENANCE = "--provenance"
 
-#: A context that has a name: in the CLI since buildx 0.8, in the engine since Docker 23, whose API this is.
+#: Named contexts are in the CLI since buildx 0.8, in the engine since Docker 23, whose API version this is.
 _NAMED_CONTEXT = "--build-context"
 _API = re.compile(r"^1\.(?P<minor>\d+)$")
 _API_WITH_NAMED_CONTEXT = 42
 
-#: A Dockerfile in which there is nothing to build, of which the classic builder complains.
+#: A Dockerfile with nothing to build, about which the classic builder complains.
 _NOTHING_TO_BUILD = Secret("\n")
-#: What an engine says that has no such builder, or a proxy before it that lets nothing through to it. No engine up to
-#: 29 says in advance which builders it has.
+#: What an engine without that builder says, or a proxy that lets no request through to it. No engine up to 29 says in
+#: advance which builders it has.
 _NO_CLASSIC = re.compile(
     r"error response from daemon:.*(?:(?:classic|legacy) builder|builder version|invalid version|page not found"
     r"|not implemented|forbidden|method not allowed)",
@@ -45,11 +45,10 @@ class _Kind:
     """What a docker program is.
 
     Attributes:
-        builder: what it builds with.
-        flags: what else that builder is given.
+        builder: what it builds with. flags: further flags for that builder.
         dialect: whose words it takes and prints.
-        runner: what runs its commands, if that is not what runs docker's.
-        with_buildx: that builder is reached by buildx.
+        runner: what runs its commands, if not the same as docker's.
+        with_buildx: that builder is reached through buildx.
         names_contexts: it takes contexts by name.
     """
 
@@ -65,7 +64,7 @@ class Client:
     """The docker program, asked once for each way to build.
 
     Attributes:
-        faults: what it said instead, by the builder that was wanted.
+        faults: what it said instead, by the wanted builder.
     """
 
     def __init__(self) -> None:
@@ -74,11 +73,11 @@ class Client:
         self._lock = threading.Lock()
 
     def for_builder(self, docker: Docker, wanted: Builder) -> Docker:
-        """Given the CLI, and the builder that a target wants, return the CLI as it builds with that one, or as podman.
+        """Given the CLI, and the builder that a target wants, return the CLI set up for that builder, or as podman.
 
-        What the CLI can do is read from its own help; which builders the engine has, it is asked. If they can't be
-        asked, they are taken for docker's own with the wanted builder, and asked again the next time: the cycle's own
-        commands report what keeps them from answering.
+        The CLI's help says what it can do; the engine is asked which builders it has. If they don't answer, they are
+        assumed to be docker's own with the wanted builder, and asked again the next time: the cycle's own commands
+        report why they don't answer.
         """
         with self._lock:
             try:
@@ -125,7 +124,7 @@ def _recognise(docker: Docker, wanted: Builder) -> _Kind:
 
 
 def _other_program(text: str) -> _Kind | None:
-    """Given a help, return what program that is of, None if it is docker's own."""
+    """Given a help text, return the program that it is of, None if it is docker's own."""
     if _PODMAN.search(text):
         return _BUILDAH
     return _NERDCTL if is_nerdctl(text) else None

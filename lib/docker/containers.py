@@ -1,4 +1,4 @@
-"""The containers in which the classic builder sets labels: how docker is asked for them, and what it answers."""
+"""The containers in which the classic builder sets labels: how docker lists them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 #: The command of a container in which the classic builder sets labels, as docker prints it: a comment, not for a shell.
 _LABELLING = re.compile(r"'#\(nop\) ' 'LABEL registry-monitor\.")
 
-#: What docker says of a container that never ran, or that can't be started any more. As a filter, an engine that does
-#: not have such a state (podman's) refuses them.
+#: The states of a container that never ran, or that can no longer be started. An engine without such a state (podman's)
+#: refuses them as a filter.
 _IDLE = ("Created", "Dead")
 
 
@@ -21,7 +21,7 @@ class BuildContainer:
 
     Attributes:
         container_id: its ID.
-        labels: those that were asked for, empty if it has none of that name.
+        labels: the values of the requested labels, empty for those that it lacks.
     """
 
     container_id: str
@@ -29,7 +29,7 @@ class BuildContainer:
 
 
 def read_build_containers(text: str, labels: Sequence[str]) -> Iterator[BuildContainer]:
-    """Given a list of containers, one a line in the form of `build_container()`, and labels, return the builder's."""
+    """Given containers, one a line by the template of `build_container()`, and labels, return the builder's."""
     for line in text.split("\n"):
         try:
             container_id, status, command, *values = json.loads(line)

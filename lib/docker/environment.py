@@ -1,4 +1,4 @@
-"""What a docker command finds around it: its environment variables, and its private Docker config folder.
+"""The surroundings of a docker command: its environment variables, and its private Docker config folder.
 
 The user's own `~/.docker` is only read: the current context's endpoint is taken from it, and so are the logins of a
 target with `docker-config`.
@@ -23,11 +23,11 @@ from lib.target import Builder
 
 _CONTEXT_SECONDS = 10.0
 
-#: Where docker looks for its engine if nobody says where that is.
+#: Where docker looks for its engine by default.
 _DEFAULT_HOST = "unix:///var/run/docker.sock"
 
-#: Not for docker: our own options hold passwords, the service manager's variables are ours alone, and the rest would
-#: have a cycle do something else than it says.
+#: Not for docker: our own options contain passwords, the service manager's variables are ours alone, and the rest would
+#: make a cycle do something else than it says.
 _KEPT_BACK_PREFIXES = ("REGISTRY_MONITOR_",)
 _KEPT_BACK = frozenset(
     {
@@ -69,15 +69,15 @@ def docker_environment(env: Mapping[str, str], program: str, runner: Runner) -> 
 def builder_environment(env: Mapping[str, str], builder: Builder) -> dict[str, str]:
     """Given the environment of docker commands, and the builder that is wanted, return the one that chooses it."""
     if builder is Builder.BUILDKIT:
-        # Of each build that is traced, BuildKit keeps the trace in its history: nine tenths of what that takes.
+        # BuildKit keeps the trace of each traced build in its history, where it takes nine tenths of the space.
         return {**env, "DOCKER_BUILDKIT": "1", "OTEL_TRACES_SAMPLER": "always_off"}
     # The classic builder: its layers are gone with the image, so that the pull after it has to move them.
     return {**env, "DOCKER_BUILDKIT": "0"}
 
 
 def engine_of(env: Mapping[str, str], program: str) -> str:
-    """Given the environment of docker commands, and the docker CLI, return what distinguishes the engine that they work
-    with from others: as far as these tell, it is the same for all who work with that one.
+    """Given the environment of docker commands, and the docker CLI, return what distinguishes their engine from others:
+    as far as these tell, it is the same for everybody who works with that engine.
     """
     if "podman" in Path(program).name:
         return f"podman {env.get('CONTAINER_HOST', '')}"
@@ -89,21 +89,21 @@ def engine_of(env: Mapping[str, str], program: str) -> str:
 def user_plugins(env: Mapping[str, str]) -> Path | None:
     """Given the monitor's own environment, return the folder of the user's own plugins of the docker CLI.
 
-    A private config folder loses them, and buildx may be one. None where there are none.
+    A private config folder loses them, and buildx may be one. None if there are none.
     """
     plugins = _user_config(env) / "cli-plugins"
     return plugins.resolve() if os.path.isdir(plugins) else None  # noqa: PTH112  unlike Path.is_dir, it never raises
 
 
 def prepare_config(folder: Path, host: str, source: Path | None) -> None:
-    """Given a private Docker config folder, the registry's host and a folder with logins to take, make it ready.
+    """Given a private Docker config folder, the registry's host and a folder with logins to take, prepare it.
 
     Raise ValueError if the logins can't be read, and OSError if the folder can't be written.
     """
     # With no login at all in it, docker would take a new one to a credential store of the user's.
     config = {"auths": {host: {}}} if source is None else read_config(source)
     config.pop("currentContext", None)
-    # At once or not at all: several targets share the folder without logins, and docker may be reading it.
+    # In one step or not at all: several targets share the folder without logins, and docker may be reading it.
     descriptor, unfinished = tempfile.mkstemp(dir=folder)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -115,9 +115,9 @@ def prepare_config(folder: Path, host: str, source: Path | None) -> None:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Given a Docker config folder of the user's, return what is configured there.
+    """Given a Docker config folder of the user's, return the configuration in it.
 
-    Raise ValueError, which names the file and says what is wrong with it, never what is in it.
+    Raise ValueError, which names the file and says what is wrong with it, but never what is in it.
     """
     file = folder / "config.json"
     if not os.path.isdir(folder):  # noqa: PTH112  as above
@@ -137,7 +137,7 @@ def forget_logins(folder: Path) -> None:
     """Given a private Docker config folder, remove the logins in it, and what buildx notes there of each build."""
     shutil.rmtree(folder / "buildx" / "refs", ignore_errors=True)
     with suppress(OSError):  # on a disk that has become read-only they stay as long as the folder, which is private
-        # docker writes under a longer name first, and a login that was killed leaves that behind.
+        # docker writes under a longer name first, and a killed login leaves that file behind
         for file in folder.glob("config.json*"):
             file.unlink()
 

@@ -1,6 +1,6 @@
-"""Keychain: the logins that a Docker configuration has, and whether its credential helper gives one at all.
+"""Keychain: the logins in a Docker configuration, and whether its credential helper gives one at all.
 
-Where it fails, docker says nothing of that: it goes on without a login, and all that is seen is the registry's refusal.
+If the helper fails, docker does not say so: it continues without a login, and only the registry's refusal is seen.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from lib.secret import Secret
 #: How long a helper has to answer.
 _ASK_SECONDS = 5.0
 
-#: Under which name docker keeps the login of Docker Hub.
+#: The name under which docker keeps the login of Docker Hub.
 _HUB = "https://index.docker.io/v1/"
 
-#: What can be part of a program's name: with a slash, it would be a path.
+#: The characters of a program's name: with a slash, it would be a path.
 _NAME = re.compile(r"[\w.-]+", re.ASCII)
 
 #: The words, on standard output, of a helper that works and has no such login.
 _NO_SUCH_LOGIN = "credentials not found in native keychain"
 
 
-#: Under which names docker keeps what lets it in.
+#: The names under which docker keeps what it logs in with.
 _LOGIN_KEYS = frozenset({"auth", "password", "identitytoken", "registrytoken", "Username", "Secret"})
 
 
@@ -41,7 +41,7 @@ class HelperAnswer:
     """What a credential helper did when it was asked for a login.
 
     Attributes:
-        why_none: why it gave none; None if it gave one, or knows of none.
+        why_none: why it gave none; None if it gave one, or has none.
         secrets: what it printed on standard output.
     """
 
@@ -51,16 +51,16 @@ class HelperAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """A name, and the password to it."""
+    """A name, and its password."""
 
     username: str
     password: Secret
 
 
 def plain_login(config: Path, host: str) -> Login | None:
-    """Given a Docker config folder and a registry's host, return the login that stands there in plain text.
+    """Given a Docker config folder and a registry's host, return the login that is there in plain text.
 
-    None if there is none: a credential helper may have it, or the registry gave a token in its place.
+    None if there is none: a credential helper may have it, or the registry gave a token instead.
     """
     server = _HUB if host == DEFAULT_HOST else host
     try:
@@ -72,7 +72,7 @@ def plain_login(config: Path, host: str) -> Login | None:
 
 
 def stored_logins(config: Path) -> Iterator[Secret]:
-    """Given a Docker config folder, return what is secret in its logins. Nothing if there are none to be read."""
+    """Given a Docker config folder, return the secrets in its logins. None of them if there are no readable ones."""
     try:
         logins: Any = json.loads((config / "config.json").read_text(encoding="utf-8"))["auths"].values()
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -92,7 +92,7 @@ def ask_helper(runner: Runner, env: Mapping[str, str], config: Path, host: str) 
     if name is None:
         return HelperAnswer()
     program = f"docker-credential-{name}"
-    # What is said to it is no secret, but standard input is only ever given one.
+    # What is sent to it is not a secret, but standard input is always given as one.
     command = Command((program, "get"), {**env, "DOCKER_CONFIG": str(config)}, _ASK_SECONDS, stdin=Secret(server))
     try:
         completed = runner(command)
@@ -102,7 +102,7 @@ def ask_helper(runner: Runner, env: Mapping[str, str], config: Path, host: str) 
     secrets = tuple(_printed(printed))
     if completed.ok or printed == _NO_SUCH_LOGIN:
         return HelperAnswer(secrets=secrets)
-    # In docker's own form, so that it is blanked as that is.
+    # In docker's own form, so that it is blanked in the same way.
     said = f", out: `{printed}`" if printed else ""
     words = without_secrets(completed.stderr.strip(), secrets) or f"exit code {completed.exit_code}"
     return HelperAnswer(f"the credential helper {program} gives no login: {words}{without_secrets(said)}", secrets)

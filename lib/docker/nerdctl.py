@@ -1,4 +1,4 @@
-"""nerdctl in docker's place: recognised and refused, since no cycle can be had with it. Nobody else knows its words."""
+"""nerdctl in docker's place: recognised and refused, since it can't run a cycle. No other module knows its words."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import NoReturn
 
 from lib.command import Command, CommandError, Runner
 
-#: Its version, and the help of any of its commands. It calls itself so under any name.
+#: Its version, and the help of any of its commands. It uses this name whatever its file is called.
 _ITSELF = re.compile(r"^(?:nerdctl version|Usage: nerdctl)\b", re.MULTILINE)
 LACKS = (
-    "it is nerdctl, which lacks what a cycle needs: its build has no --force-rm, it has no system df, by which what a"
-    " build leaves is found, and its push does not print the digest that the registry acknowledged; use docker's own"
+    "it is nerdctl, which lacks what a cycle needs: its build has no --force-rm, it has no system df, which finds"
+    " what a build leaves, and its push does not print the digest that the registry acknowledged; use docker's own"
     " CLI, or podman"
 )
 
-#: What a docker program needs of the environment to say what it is.
+#: The environment variables that a docker program needs to say what it is.
 _NEEDED = ("HOME", "PATH")
 _ASK_SECONDS = 5.0
 
@@ -32,8 +32,8 @@ def refuse(command: Command) -> NoReturn:
 
 
 def why_unusable(program: str, env: Mapping[str, str], runner: Runner) -> str | None:
-    """Given the docker program, the monitor's environment and what runs commands, return why no cycle can be had with
-    that program; None if one can, or if it does not answer: then the cycles say why.
+    """Given the docker program, the monitor's environment and what runs commands, return why that program can't run
+    cycles; None if it can, or if it does not answer: then the cycles say why.
     """
     command = Command((program, "--version"), {name: env[name] for name in _NEEDED if name in env}, _ASK_SECONDS)
     try:

@@ -1,7 +1,7 @@
-"""Phases: how the seconds of a pull or push were spent, by when the lines came in which docker tells of its layers.
+"""Phases: how the seconds of a pull or push were spent, by when docker's lines about its layers came.
 
-They are three, which follow each other and add up to the command's seconds; `lib.result` names them. The lines come as
-things happen, but for containerd's image store, which looks every tenth of a second.
+There are three, which follow each other and add up to the command's seconds; `lib.result` names them. The lines come as
+things happen, except with containerd's image store, which looks every tenth of a second.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Phases = tuple[float, float, float]
 
 _ON_ITS_WAY = re.compile(r"[0-9a-f]{12}: (?!Pulling from |Download complete)")  # a tag can look like a layer
 _DOWNLOADED = re.compile(r"[0-9a-f]{12}: Download complete")
-# A layer that waits is neither there nor on its way. containerd's store says nothing else of one until it is pushed.
+# A layer that waits is neither there nor on its way. containerd's store says only "Waiting" of one until it is pushed.
 _TO_BE_PUSHED = re.compile(r"[0-9a-f]{12}: (?:Preparing|Mounted from|Layer already exists)")
 _PUSHED = re.compile(r"[0-9a-f]{12}: (?:Pushed|Mounted from|Layer already exists)")
 
@@ -32,8 +32,8 @@ def phases_of_push(completed: Printed) -> Phases | None:
 
 
 def phases_between(first: re.Pattern[str], last: re.Pattern[str], completed: Printed) -> Phases | None:
-    """Given what the first line of the second phase matches, what its last line does, and a command, return the phases;
-    None if those lines did not come, or the second phase ended without a line that it had begun.
+    """Given the patterns of the first and the last line of the second phase, and a command, return the phases; None if
+    those lines did not come, or the second phase ended without a line that it had begun.
     """
     begun = ended = None
     for moment, line in merge(*(arrivals.lines() for arrivals in completed.arrivals)):

@@ -1,4 +1,4 @@
-"""Podman in docker's place: the verbs that it takes or answers in another way. The only module that knows its words."""
+"""Podman in docker's place: the verbs that it takes or answers differently. The only module that knows its words."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _MANIFEST = "manifest"
 
 
 class Podman(Dialect):
-    """Podman's ways. There is no daemon, and it builds by itself, by buildah. It exits with 125 for everything."""
+    """Podman's peculiarities: no daemon, builds of its own, by buildah, and exit code 125 for everything."""
 
     wrong_usage = None
 
     def whole_name(self, reference: str) -> str:
-        """Given an image's name as docker has it, or an ID, return it as podman has it: the name with its registry.
+        """Given an image's name in docker's form, or an ID, return it in podman's form: the name with its registry.
 
-        For a name without one, podman would look up in its configuration which one is meant.
+        For a name without a registry, podman would look up in its configuration which one is meant.
         """
         if reference == "scratch" or _ID.fullmatch(reference):
             return reference
@@ -50,7 +50,7 @@ class Podman(Dialect):
         return f"docker.io/{reference}" if slash else f"docker.io/library/{reference}"
 
     def environment(self, config: Path) -> Mapping[str, str]:
-        """Given the private config folder, have podman keep logins there: it would use the user's own."""
+        """Given the private config folder, make podman keep logins there: otherwise it would use the user's own."""
         return {"REGISTRY_AUTH_FILE": str(config / "config.json")}
 
     def without_log(self, completed: Printed) -> Printed:
@@ -77,7 +77,8 @@ class Podman(Dialect):
         arguments = ("--log-level=debug", "pull", *for_platforms(platform), name)
         completed = podman.complete_with_log("pull", arguments, deadline)
         downloaded, copied = (set(found.findall(completed.stderr)) for found in (_DOWNLOADED, _COPIED))
-        # It says when it begins to unpack a layer, and not when it has all of them. Of a single one that is the same.
+        # It says when it begins to unpack a layer, but not when it has all of them. With a single layer that is the
+        # same.
         one_layer = len(_APPLYING.findall(completed.stderr)) == 1
         phases = phases_between(_COPIED, _APPLYING, completed) if one_layer else None
         completed = self.without_log(completed)
@@ -116,8 +117,8 @@ class Podman(Dialect):
     def remove_ours(self, podman: Cli, remove: Callable[[], Removed], deadline: float) -> Removed:
         """Given what removes images that a monitor built, do it. Raise DockerError.
 
-        A build that was ended by force leaves the container that it worked in, which holds the image below its next
-        layer. No user could start such a container, or build on an image of ours in the seconds that it lives.
+        A killed build leaves the container that it worked in, which holds the image below its next layer. No user could
+        start such a container, or build on an image of ours in the seconds that it lives.
         """
         removed: set[str] = set()
         while True:
@@ -132,22 +133,22 @@ class Podman(Dialect):
 
     def marking(self, mark: str) -> tuple[str, ...]:
         """Given a mark, return the flags by which a build sets it on the containers that it works in: they have no
-        labels, and nothing is run in them that would look up a host.
+        labels, and nothing that runs in them would look up a host.
         """
         return ("--add-host", f"{mark}:127.0.0.1")
 
     def remove_marked(self, podman: Cli, marks: Collection[str], deadline: float) -> None:
         """Given marks, remove the containers that builds with them worked in. Raise DockerError."""
         for note in _store(podman, "containers", deadline).glob("*/userdata/buildah.json"):
-            with suppress(OSError):  # its build has come to its end
+            with suppress(OSError):  # its build has ended
                 text = note.read_text(encoding="utf-8", errors="replace")
                 container = note.parent.parent.name
                 if _WHOLE_ID.fullmatch(container) and any(f'"{mark}:' in text for mark in marks):
                     podman.run("rm", ("--force", container), deadline)
 
     def unfinished(self, podman: Cli, deadline: float) -> dict[str, datetime]:
-        """Return the images that nobody wrote to their end, with when they were begun, which no command of podman's
-        tells: it is read from the store's own list. Raise DockerError.
+        """Return the images that were not finished, with when they were begun. No podman command says that: it is read
+        from the store's own list. Raise DockerError.
         """
         folder = _store(podman, "images", deadline)
         try:
@@ -170,13 +171,13 @@ def _digest(podman: Cli, name: str, deadline: float) -> str | None:
 
 
 def _store(podman: Cli, kind: str, deadline: float) -> Path:
-    """Return the folder in which the store keeps its notes of a kind of things. Raise DockerError."""
+    """Return the folder in which the store keeps its notes of one kind of thing. Raise DockerError."""
     return Path(f"{podman.run('info', ('--format', _STORE), deadline).stdout.strip()}-{kind}")
 
 
 def _begun(folder: Path, created: datetime) -> datetime:
-    """Given the folder of an image, and when it was built, wherever that was, return when it began to be written here,
-    as far as that is known: it has a folder a moment later.
+    """Given the folder of an image, and when it was built, here or elsewhere, return when writing it here began, as far
+    as that is known: its folder is made a moment later.
     """
     with suppress(FileNotFoundError):
         return max(created, datetime.fromtimestamp(folder.stat().st_mtime, UTC))

@@ -1,4 +1,4 @@
-"""Printed: a docker command that ended, with what it printed: to be read as it is, and to be shown without secrets."""
+"""Printed: what a docker command printed: to be read as it is, and to be shown without secrets."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ OUTPUT_LINES = 12
 
 @dataclass(frozen=True, slots=True)
 class Printed(Completed):
-    """A docker command that ended. Whatever of its words leaves the program comes of `shown`.
+    """A docker command that ended. Any of its words that leave the program come from `shown`.
 
     Attributes:
-        secrets: those that are known, and that it can have printed.
+        secrets: the known ones that it may have printed.
     """
 
     secrets: tuple[Secret, ...] = ()
@@ -33,7 +33,7 @@ class Printed(Completed):
     @property
     def shown(self) -> Self:
         """The same, without any secret in it."""
-        # Whole, not by lines: a secret can have spaces at its ends, or be broken by a line's end.
+        # As a whole, not by lines: a secret can have spaces at its ends, or be broken by a line's end.
         stdout, stderr = (without_secrets(text, self.secrets) for text in (self.stdout, self.stderr))
         return replace(self, stdout=stdout, stderr=stderr, arrivals=())
 

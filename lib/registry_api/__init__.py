@@ -1,4 +1,4 @@
-"""The registry's HTTP API, for measuring and tidying alone. Nothing here judges a registry: the docker CLI does.
+"""The registry's HTTP API, only for measuring and tidying. Nothing here judges a registry: the docker CLI does that.
 
 Each request is made once: no retry, no redirect followed, a deadline of seconds. What fails raises one of `ERRORS`.
 """
@@ -24,7 +24,7 @@ from lib.registry_api.connection import RefusedError, connect, host_of, peer_cer
 from lib.registry_api.found import Certificate, RateLimit, Role
 from lib.secret import Secret
 
-#: What asking can raise. Their texts can hold what a server said: show them blanked (`RegistryApi.secrets`).
+#: What a request can raise. Their texts can contain what a server said: show them blanked (`RegistryApi.secrets`).
 ERRORS = (OSError, HTTPException, ValueError)
 
 #: Where the API of Docker Hub is.
@@ -33,7 +33,7 @@ _HUB_API = "registry-1.docker.io"
 #: The longest answer that is read: that of a manifest, as the distribution project limits it.
 _MOST_BYTES = 4 * 1024 * 1024
 
-#: What is read: images, and indexes of them.
+#: The types that are read: images, and indexes of them.
 _ACCEPTED = (
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
@@ -54,7 +54,7 @@ class Answer:
     Attributes:
         status: the HTTP status.
         headers: the headers.
-        body: the body, as far as it was asked for.
+        body: the body, as much of it as was asked for.
     """
 
     status: int
@@ -63,7 +63,8 @@ class Answer:
 
 
 class RegistryApi:
-    """The API of one repository, with one login. Made for a few requests: it learns how to log in, and forgets nothing.
+    """The API of one repository, with one login. Made for a few requests: it learns how to log in, and never forgets
+    it.
 
     Attributes:
         host: where the API is, with its port if that is not the usual one.
@@ -71,7 +72,7 @@ class RegistryApi:
     """
 
     def __init__(self, reference: Reference, login: Login | None = None) -> None:
-        """Given the repository and tag, and the login (None: nobody), ask nothing yet."""
+        """Given the repository and tag, and the login (None: none), make no request yet."""
         self.host = _HUB_API if reference.host == DEFAULT_HOST else reference.host
         self._reference = reference
         self._login = login
@@ -82,9 +83,9 @@ class RegistryApi:
     # What it is asked.
 
     def certificates(self) -> Iterable[Certificate]:
-        """Return when the certificates of the registry and of its token server end; those that there are.
+        """Return when the certificates of the registry and of its token server expire, as far as they have one.
 
-        Read from connections that verify nothing, and that nothing secret is sent on. Raise one of `ERRORS`.
+        They are read from connections that verify nothing, on which nothing secret is sent. Raise one of `ERRORS`.
         """
         with self._connected(self.host, verified=False) as connection:
             yield from _shown(connection, self.host, Role.REGISTRY)
@@ -94,7 +95,7 @@ class RegistryApi:
             yield from self._certificate(host_of(challenge.realm), Role.TOKEN)
 
     def store_certificate(self) -> Iterable[Certificate]:
-        """Return when the certificate of the host ends that the registry refers to for blobs, if there is one.
+        """Return when the certificate of the host expires to which the registry refers for blobs, if there is one.
 
         Raise one of `ERRORS`.
         """
@@ -111,7 +112,7 @@ class RegistryApi:
             yield from self._certificate(host_of(location), Role.STORE)
 
     def rate_limit(self) -> RateLimit | None:
-        """Return what is left of the registry's limit, None if it says nothing of one. Raise one of `ERRORS`.
+        """Return what is left of the registry's limit, None if it does not report one. Raise one of `ERRORS`.
 
         It is asked by a HEAD, which Docker Hub does not count.
         """
@@ -177,7 +178,7 @@ class RegistryApi:
         return answer
 
     def _authorize(self, challenge: Challenge) -> str | None:
-        """Given what a registry asks for, return what lets in, None if there is no login to be shown.
+        """Given the registry's challenge, return the header that answers it, None if there is no login to send.
 
         Raise one of `ERRORS`.
         """
@@ -216,7 +217,7 @@ class RegistryApi:
 
 
 def _shown(connection: HTTPConnection, host: str, role: Role) -> Iterator[Certificate]:
-    """Given a connection to a host, and that one's role, yield the certificate that it showed, if it did."""
+    """Given a connection to a host, and the host's role, yield the certificate that it showed, if it did."""
     if (certificate := peer_certificate(connection)) is not None:
         yield Certificate(host, role, not_after(certificate))
 
@@ -226,7 +227,7 @@ def _headers() -> dict[str, str]:
 
 
 def _parsed(body: bytes) -> Any:
-    """Given JSON, return what it says. Raise ValueError if it is none."""
+    """Given JSON, return its value. Raise ValueError if it is not JSON."""
     try:
         return json.loads(body)
     except RecursionError:

@@ -1,7 +1,7 @@
-"""When a certificate ends, read from its DER form.
+"""When a certificate expires, read from its DER form.
 
-Python's `ssl` tells that only of certificates that it has verified. A library for X.509 would tell it of all, but
-`cryptography` adds 10 MB to the monitor's memory and 17 MB to its image, for one date that stands in a fixed place.
+Python's `ssl` says that only of certificates that it has verified. A library for X.509 would say it of all, but
+`cryptography` adds 10 MB to the monitor's memory and 17 MB to its image, for one date in a fixed place.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ _VERSION, _UTC_TIME = 0xA0, 0x17
 #: Before the validity (RFC 5280, 4.1): serial number, signature's algorithm, issuer.
 _BEFORE_VALIDITY = 3
 
-#: From here on a length is that of the length.
+#: From here on, a length is the length of the length.
 _LONG = 0x80
 
-#: The first year of two digits that is of the twentieth century (RFC 5280, 4.1.2.5.1).
+#: The first two-digit year that belongs to the twentieth century (RFC 5280, 4.1.2.5.1).
 _FIRST_OF_1900 = "50"
 
 
 def not_after(certificate: bytes) -> float:
-    """Given a certificate in DER, return when it ends, in seconds since 1970. Raise ValueError if it is not one."""
+    """Given a certificate in DER, return when it expires, in seconds since 1970. Raise ValueError if it is not one."""
     try:
         (_, outer), *_ = _elements(certificate)
         (_, signed), *_ = _elements(outer)
@@ -37,7 +37,7 @@ def not_after(certificate: bytes) -> float:
 
 
 def _elements(encoded: bytes) -> Iterator[tuple[int, bytes]]:
-    """Given elements one after the other, yield the tag and content of each. Raise IndexError if one is cut off."""
+    """Given consecutive elements, yield the tag and content of each. Raise IndexError if one is cut off."""
     at = 0
     while at < len(encoded):
         tag, length = encoded[at], encoded[at + 1]

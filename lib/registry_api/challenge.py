@@ -1,4 +1,4 @@
-"""Challenge: what a registry asks for before it lets one in (`WWW-Authenticate`), and how that is answered."""
+"""Challenge: what a registry asks for before it lets a client in (`WWW-Authenticate`), and how to answer."""
 
 from __future__ import annotations
 
@@ -20,10 +20,8 @@ class Challenge:
     """What a registry asks for.
 
     Attributes:
-        is_bearer: whether that is a token; if not, name and password.
-        realm: where a token is given out; of name and password, any text.
-        service: for which service.
-        scope: for what.
+        is_bearer: whether that is a token; if not, name and password. realm: where tokens are issued; for name and
+            password, any text. service: the service that the token is for. scope: the access that it is for.
     """
 
     is_bearer: bool
@@ -33,7 +31,7 @@ class Challenge:
 
 
 def challenge_of(headers: Iterable[str]) -> Challenge | None:
-    """Given the headers with challenges, return the one to answer, None if there is none: a token, if that will do."""
+    """Given the headers with challenges, return the one to answer, None if there is none: preferably for a token."""
     found = [match for match in map(_SCHEME.match, headers) if match]
     match = min(found, key=lambda match: match["scheme"].lower() != "bearer", default=None)
     if match is None:
@@ -47,11 +45,11 @@ def challenge_of(headers: Iterable[str]) -> Challenge | None:
 
 
 def token_url(challenge: Challenge) -> str:
-    """Given what a registry asks for, return where the token for that is given out. Raise ValueError if nowhere."""
+    """Given a challenge, return the URL that issues the token for it. Raise ValueError if there is none."""
     host_of(challenge.realm)
     parts = urlsplit(challenge.realm)
     if parts.scheme not in ("http", "https"):
-        raise ValueError("the registry does not say where it gives out tokens")
+        raise ValueError("the registry does not say where it issues tokens")
     asked = [("service", challenge.service)] if challenge.service else []
     asked += [("scope", scope) for scope in challenge.scope.split()]
     query = "&".join(filter(None, (parts.query, urlencode(asked))))
@@ -59,5 +57,5 @@ def token_url(challenge: Challenge) -> str:
 
 
 def basic(login: Login) -> str:
-    """Given a login, return it as a header has it."""
+    """Given a login, return it in the form of a header."""
     return f"Basic {b64encode(f'{login.username}:{login.password.reveal()}'.encode()).decode()}"

@@ -1,7 +1,7 @@
-"""Connection: one to a registry, its token server or its store, the way that docker takes.
+"""Connection: one to a registry, its token server or its store, made the way that docker does.
 
-TLS, verified by this host's authorities and those in /etc/docker/certs.d. On loopback TLS that is not verified, or else
-plain HTTP. Whatever else is plain or not verified gets no request that holds a secret.
+It is TLS, verified by this host's authorities and those in /etc/docker/certs.d. On loopback it may be unverified TLS,
+or else plain HTTP. No other plain or unverified connection gets a request with a secret.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from lib.reference import DOMAIN, LONGEST_NAME
 
-#: How long a connection may take, and then each wait for an answer.
+#: How long connecting may take, and then each wait for an answer.
 SECONDS = 5.0
 
 #: Where docker's daemon has the authorities and client certificates of registries, a folder a host.
@@ -29,7 +29,7 @@ _HTTP, _HTTPS = 80, 443
 
 
 class RefusedError(OSError):
-    """A server did not do as it was asked. Its text says which, and what it answered.
+    """A server did not do what it was asked. The text says which server, and what it answered.
 
     Attributes:
         status: the HTTP status that it answered with.
@@ -41,7 +41,7 @@ class RefusedError(OSError):
 
 
 def is_loopback(host: str) -> bool:
-    """Given a host, with its port if it has one, return whether docker takes it for this machine."""
+    """Given a host, with its port if it has one, return whether docker considers it this machine."""
     name = urlsplit(f"//{host}").hostname or ""
     try:
         return name == "localhost" or ip_address(name).is_loopback
@@ -53,13 +53,13 @@ def is_loopback(host: str) -> bool:
 def connect(
     host: str, *, scheme: str = "https", verified: bool = True, trusted_as: str | None = None
 ) -> Iterator[HTTPConnection]:
-    """Given a host, with its port if it has one, connect to it, and close that in the end.
+    """Given a host, with its port if it has one, connect to it, and close the connection in the end.
 
-    Given also the scheme of its URL (on loopback, plain HTTP comes after https), whether the host has to prove who it
-    is, and of which host the authorities are (its own, unless that is given). Raise OSError or ValueError.
+    Given also the scheme of its URL (on loopback, plain HTTP comes after https), whether the host has to prove its
+    identity, and the host whose authorities count (itself, unless given). Raise OSError or ValueError.
     """
     if scheme != "https" and not is_loopback(host):
-        raise ValueError(f"{host} is not asked: it would be without TLS")
+        raise ValueError(f"{host} is not asked: that would be without TLS")
     if scheme == "https":
         context = _verifying(trusted_as or host) if verified and not is_loopback(host) else _trusting()
         connection: HTTPConnection = _tls(host, context)
@@ -77,7 +77,7 @@ def connect(
 
 
 def peer_certificate(connection: HTTPConnection) -> bytes | None:
-    """Given a connection, return the certificate of whom it leads to, in DER; None without TLS."""
+    """Given a connection, return the certificate of its server, in DER; None without TLS."""
     return connection.sock.getpeercert(binary_form=True) if isinstance(connection.sock, ssl.SSLSocket) else None
 
 
@@ -86,7 +86,7 @@ def _tls(host: str, context: ssl.SSLContext) -> HTTPSConnection:
     proxy = None if is_loopback(host) or proxy_bypass(name) else getproxies().get("https")
     if proxy is None:
         return HTTPSConnection(name, port, timeout=SECONDS, context=context)
-    # By the environment of the monitor: what docker's daemon was told of proxies is the daemon's alone.
+    # From the environment of the monitor: the proxies of docker's daemon are configured in the daemon alone.
     with _without_words("HTTPS_PROXY is not the http:// URL of a proxy"):
         parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
         if parts.scheme != "http" or parts.hostname is None:
@@ -102,7 +102,7 @@ def _tls(host: str, context: ssl.SSLContext) -> HTTPSConnection:
 
 @contextmanager
 def _without_words(text: str) -> Iterator[None]:
-    """Given what a ValueError is to say, have it say that, and nothing of the URL, which can hold a login."""
+    """Given a text, replace that of any ValueError by it: the URL in it can contain a login."""
     try:
         yield
     except ValueError:
@@ -133,24 +133,24 @@ def _trusting() -> ssl.SSLContext:
 
 
 def _verifying(host: str) -> ssl.SSLContext:
-    """Given the host whose authorities are trusted, beside those of this machine, return what verifies."""
+    """Given the host whose authorities are trusted in addition to this machine's, return a context that verifies."""
     files: list[tuple[Path, int]] = []
-    with suppress(OSError):  # a folder that this user can't read is as none
+    with suppress(OSError):  # a folder that this user can't read counts as none
         files = [(file, file.stat().st_mtime_ns) for file in sorted((CERTIFICATES / host).iterdir())]
     return _verifying_by(tuple(files))
 
 
 @lru_cache(maxsize=32)
 def _verifying_by(files: tuple[tuple[Path, int], ...]) -> ssl.SSLContext:
-    """Given the files of a folder of certificates, and when each changed, return what verifies.
+    """Given the files of a folder of certificates, and when each changed, return a context that verifies.
 
-    Kept, as the authorities of a machine take 10 ms to read.
+    It is cached, since the authorities of a machine take 10 ms to read.
     """
     context = ssl.create_default_context()
-    # Authorities that Go, and so docker, takes though they are not written to the letter: Python 3.13 would not.
+    # Go, and so docker, accepts authorities that don't follow the standard to the letter: Python 3.13 would not.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     for file, _ in files:
-        with suppress(OSError):  # it is not a certificate, or can't be read
+        with suppress(OSError):  # not a certificate, or not readable
             if file.suffix == ".crt":
                 context.load_verify_locations(file)
             elif file.suffix == ".cert":

@@ -1,4 +1,4 @@
-"""What was found out of a registry beside its cycles."""
+"""The findings about a registry beside its cycles."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from email.message import Message
 from enum import StrEnum
 from types import MappingProxyType
 
-#: Docker Hub and the IETF's draft say it without, others with the prefix: `100;w=21600`, `2000, 2000;window=60`.
+#: Docker Hub and the IETF's draft use no prefix, others do: `100;w=21600`, `2000, 2000;window=60`.
 _PREFIXES = ("RateLimit", "X-RateLimit")
 _NUMBER = re.compile(r"\s*(\d{1,15})\b", re.ASCII)
 
@@ -18,12 +18,12 @@ class Role(StrEnum):
     """What a host is to a registry."""
 
     REGISTRY = "registry"
-    TOKEN = "token"  # noqa: S105  no password, a server that gives out tokens
+    TOKEN = "token"  # noqa: S105  not a password: a server that issues tokens
     STORE = "store"
 
 
 class Deletion(StrEnum):
-    """What came of a deletion."""
+    """The outcome of a deletion."""
 
     OK = "ok"
     FAILED = "failed"
@@ -46,11 +46,10 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """How often a registry lets one in.
+    """How many pulls a registry allows.
 
     Attributes:
-        limit: how often in all, None if it does not say.
-        remaining: how often still, None if it does not say.
+        limit: how many in all, None if it does not say. remaining: how many are left, None if it does not say.
     """
 
     limit: int | None
@@ -58,7 +57,7 @@ class RateLimit:
 
     @classmethod
     def of(cls, headers: Message) -> RateLimit | None:
-        """Given the headers of an answer, return what they say, None if they say nothing."""
+        """Given the headers of an answer, return the limit in them, None if there is none."""
         limit, remaining = _said(headers, "Limit"), _said(headers, "Remaining")
         return None if limit is remaining is None else cls(limit, remaining)
 
@@ -70,12 +69,12 @@ def _said(headers: Message, what: str) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """All that was found.
+    """All findings.
 
     Attributes:
         certificates: those that could be read.
-        rate_limit: what the registry last said of it, None if it says nothing, or does not answer.
-        deletions: how many there were of superseded manifests, by what came of them; empty if none is wanted.
+        rate_limit: what the registry last reported, None if it reports nothing, or does not answer. deletions: how many
+            there were of superseded manifests, by outcome; empty if the target does not delete any.
     """
 
     certificates: tuple[Certificate, ...] = ()

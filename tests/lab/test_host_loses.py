@@ -105,7 +105,7 @@ def test_a_private_folder_that_is_swept_away_is_made_again(engine, repository, m
     await_cycles(monitor, 2)
     assert monitor.stop() == 0
     assert list(temporary.iterdir()) == []
-    assert "was removed by somebody, and is made again" in monitor.log.read_text()
+    assert "somebody removed a private folder of this monitor; it is made again" in monitor.log.read_text()
     assert verdicts(monitor) <= {"up", "unknown"}
 
 

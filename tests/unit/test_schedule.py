@@ -490,7 +490,7 @@ def test_with_too_few_threads_it_goes_on_with_fewer_slots_and_tries_again(cycles
     assert {name for name, _ in cycles.finished} == {"a", "b", "c"}
     assert cycles.most_at_once == 1
     assert [record.message for record in caplog.records] == [
-        "fewer cycles than `concurrency` run at a time; it is tried again"
+        "fewer cycles than `concurrency` run at a time; the monitor tries again"
     ]
     left[0] = 5
     for _ in range(2):
