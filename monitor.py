@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""registry-monitor: options in, signals, exit code. What a run is made of is wired by `lib.monitor`."""
+"""registry-monitor: options in, signals, exit code. `lib.monitor` wires the objects of a run."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from lib.ending import USAGE, CantRun, ended_by
 
 
 def main(argv: Sequence[str], env: Mapping[str, str]) -> int:
-    """Given the command line without the program's name, and the environment, do what is asked for.
+    """Given the command line without the program's name, and the environment, do what they ask.
 
-    Return the exit code: 0 all well, 1 and 3 as `once` says, else what `lib.ending` says of whatever was raised, which
-    is put in words.
+    Return the exit code: 0 all well, 1 and 3 as `once` says, else what `lib.ending` says for the exception, which is
+    reported in words.
     """
     try:
         return _run(argv, env)
     except SystemExit as ended:  # the help was shown
         return USAGE if ended.code else 0
-    except BaseException as error:  # noqa: BLE001  whatever it is, it has an exit code, and is not a traceback
+    except BaseException as error:  # noqa: BLE001  whatever it is, it has an exit code, and is never shown as a traceback
         code, words = ended_by(error)
         if words:
             streams.tell(words)
@@ -33,11 +33,11 @@ def main(argv: Sequence[str], env: Mapping[str, str]) -> int:
 
 
 def _run(argv: Sequence[str], env: Mapping[str, str]) -> int:
-    # Each is imported as late as possible, so that what needs less is answered at once.
+    # Each is imported as late as possible, so that simple requests are answered at once.
     from lib.core_dumps import forbid_core_dumps  # noqa: PLC0415
     from lib.options import describe, parse_options  # noqa: PLC0415
 
-    forbid_core_dumps()  # before there are passwords in memory
+    forbid_core_dumps()  # before passwords are in memory
     options = parse_options(argv, env)
     if options.version:
         streams.show(f"registry-monitor {__version__}")
@@ -73,7 +73,7 @@ def _tell_service_manager(env: Mapping[str, str], code: int, words: str) -> None
 
 
 if __name__ == "__main__":
-    # What only prints ends when its reader does, as behind `| head`.
+    # A command that only prints ends when its reader does, as with `| head`.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     streams.prepare()
     sys.exit(main(sys.argv[1:], os.environ))

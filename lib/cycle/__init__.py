@@ -1,4 +1,4 @@
-"""One cycle: one pass over a target. The steps in their order, up to the first that fails; then the host as it was."""
+"""One cycle: one pass over a target. The steps in their order, up to the first failure; then the host as it was."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class CycleRunner(Shared):
     """Runs one cycle of a target after the other."""
 
     def __call__(self) -> Cycle:
-        """Run one cycle, and return what came of it. Raise Stopped if the monitor is being stopped meanwhile."""
+        """Run one cycle, and return it. Raise Stopped if the monitor is being stopped meanwhile."""
         return (ReadOnlyCycle if self.target.read_only else PushingCycle)(self).run()
 
     @property
@@ -97,7 +97,7 @@ class PushingCycle(CycleInProgress):
                 lambda deadline: docker.build(self.context, self.reference, deadline, self.platforms, context.name),
             )
         if built.by_podman:
-            # It keeps an image for the labels, of which `rmi` says nothing, and which carries them.
+            # It keeps an image for the labels, which `rmi` does not mention, and which carries the labels.
             self.housekeeping.expect_leftovers()
         return built.image_id
 
@@ -115,7 +115,8 @@ class PushingCycle(CycleInProgress):
     def _rmi(self, image_id: str) -> None:
         def judge(removed: Removed) -> Failure | None:
             if image_id not in removed.deleted:
-                # Somebody gave our image another name meanwhile. That goes too, or nothing would have to be moved.
+                # Somebody gave our image another name meanwhile. That is removed too; otherwise nothing would have to
+                # be moved.
                 seconds = self.steps.upkeep_seconds
                 remove_images(self.docker, self.docker.find((image_id,), seconds).values(), seconds)
             self.layers_removed = self.housekeeping.remove_footprint(self.docker)
@@ -150,21 +151,21 @@ class PushingCycle(CycleInProgress):
 
         def waited(seconds: float) -> None:
             if self.target.propagation_timeout:
-                # If the first pull shows it, it was not late. The removal from this host took its time before that.
+                # If the first pull shows it, it was not late: the removal from this host took the time.
                 self.propagation_lag = time.monotonic() - self.pushed_at if seconds >= POLL_SECONDS else 0.0
 
         with forgotten_if_lost(self.pushes):
             self.steps.run(StepName.PULL_BACK, pull, judge)
 
-    # What they ask for besides.
+    # What the steps need besides.
 
     def _judge_found(self, pulled: Pulled, last: Push | None) -> Failure | None:
-        """Judge what the first pull brought, and remove it, as far as it is the monitor's to remove."""
+        """Judge what the first pull brought, and remove it, as far as the monitor may."""
         if last is not None and pulled.digest == last.digest:
             self.housekeeping.remove_test_image(self.docker)
             return None
         image, other = self._look_at(pulled)
-        if image is None:  # then there is none to overwrite
+        if image is None:  # then there is nothing to overwrite
             return None
         wanted_base = is_base(image, pulled.digest, self.target.base_layer_id)
         if judgement.is_removable(pulled, image) and not wanted_base:
@@ -178,7 +179,7 @@ class PushingCycle(CycleInProgress):
         return judgement.foreign(self.reference)
 
     def _judge_transfer(self, pulled: Pulled) -> Failure | None:
-        """Given the pull of what was pushed, say if it proves a transfer; if not, also what is known of the reason."""
+        """Given the pull of what was pushed, say whether it proves a transfer; if not, also what is known about why."""
         layers = self.target.payload_layers
         failure = judgement.judge_transfer(pulled, layers, self.base.layers)
         if failure is None or self.docker.builder is not BuiltBy.BUILDKIT:

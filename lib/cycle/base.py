@@ -1,4 +1,4 @@
-"""The base: what the test image is built on. It is not the monitor's, and stays as it is."""
+"""The base: the image that the test image is built on. It is not the monitor's, and stays as it is."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lib.target import Target
 
 _log = logging.getLogger(__name__)
 
-#: Below this name a base image that has an ID only gets a tag: BuildKit can't build on an ID.
+#: Under this name, a base image that has only an ID gets a tag: BuildKit can't build on an ID.
 _LOCAL_REPOSITORY = "registry-monitor-base"
 
 
@@ -25,9 +25,9 @@ class Base:
     """What to build on.
 
     Attributes:
-        name: what stands behind FROM.
+        name: what FROM names.
         layers: how many layers it has.
-        borrowed: `name` is a tag of ours on an image that also has others, and is taken away again.
+        borrowed: `name` is a tag of ours on an image that also has others, and is removed again.
         labels: the names of its labels.
     """
 
@@ -38,8 +38,8 @@ class Base:
 
     @property
     def blanked_labels(self) -> dict[str, str]:
-        """Its labels, empty. They would be the test image's too, and some tell a registry what to do: to let an image
-        expire, to take no other under its tag, whose it is.
+        """Its labels, empty. Otherwise they would be the test image's too, and some tell a registry to let an image
+        expire, to refuse another under its tag, or whose it is.
         """
         return {label: "" for label in self.labels if label and label.isprintable()}
 
@@ -74,7 +74,7 @@ def _pulled_base(target: Target, wanted: Reference, steps: Steps, docker: Docker
 
 
 def _local_base(test_image: Reference, wanted: str, steps: Steps, docker: Docker) -> Base:
-    """Given the test image's name, and the ID of a local image or the digest of one in its repository, find that."""
+    """Given the test image's name, and a local image's ID or the digest of one in its repository, find that image."""
     base = Base()
     name = test_image.at(wanted)
     with steps.preparing(StepName.BASE):
@@ -99,8 +99,8 @@ def _local_base(test_image: Reference, wanted: str, steps: Steps, docker: Docker
 def _tagged(image: Image, test_image: Reference, docker: Docker, deadline: float) -> Base:
     """Given a local image and the test image's name, give the former a tag to build on, and return it as a base.
 
-    The tag is one for each test image, so that no cycle takes another's away. If the image has no other name, the tag
-    stays: taking it away would remove the image. Raise DockerError.
+    Each test image has its own tag, so that no cycle removes another's. If the image has no other name, the tag stays:
+    removing it would remove the image. Raise DockerError.
     """
     name = f"{_LOCAL_REPOSITORY}/{hashlib.sha256(test_image.familiar.encode()).hexdigest()[:16]}:local"
     docker.tag(image.image_id, name, deadline)
@@ -109,9 +109,9 @@ def _tagged(image: Image, test_image: Reference, docker: Docker, deadline: float
 
 
 def log_push(target: str, base: Base, pushed: Pushed) -> None:
-    """Given a target's name, its base and a push onto that, log what the push moved, and what it had not to.
+    """Given a target's name, its base and a push onto that, log what the push moved, and what it did not have to move.
 
-    A push that moved more layers than the payload's took its time for the base, too.
+    If a push moved more layers than the payload's, its time includes the base's.
     """
     if base.layers:
         _log.debug(
@@ -127,7 +127,7 @@ def log_push(target: str, base: Base, pushed: Pushed) -> None:
 
 
 def is_base(image: Image, digest: str | None, wanted: str | None) -> bool:
-    """Given an image, its digest, and the `base-layer-id` of a target, return whether that names this very image."""
+    """Given an image, its digest, and the `base-layer-id` of a target, return whether that names this image."""
     if wanted is None:
         return False
     return digest == wanted or image.image_id.removeprefix("sha256:").startswith(wanted.removeprefix("sha256:"))

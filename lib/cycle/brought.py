@@ -1,7 +1,7 @@
-"""Brought: what the pulls of a read-only target bring to this host, as against what was there before.
+"""Brought: what the pulls of a read-only target bring to this host, as opposed to what was there before.
 
-Nothing about somebody's image tells that. So it is noted before each pull what the host has, and in a file that a pull
-is under way, and which image had its name: a process that is killed meanwhile leaves that note to the next one.
+An image itself does not show that. So before each pull the monitor notes what the host has, and writes to a file that a
+pull is under way, and which image had its name: if the process is killed meanwhile, the next one finds that note.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from lib.docker.answers import Image
 from lib.failure import Reason
 from lib.neighbours import PULL_NOTE
 
-#: How many images are sure to be listed whole, in what is kept of a command's output. If there are more, one that is
-#: not listed can be the host's own.
+#: How many images are certain to be listed in the part of a command's output that is kept. If there are more, an
+#: unlisted one can be the host's own.
 _MOST_LISTED = 800
 
 #: What docker shows as the repository of an image without a name.
@@ -30,8 +30,8 @@ class Brought:
     """What one cycle's pull brings.
 
     Attributes:
-        before: the images that the host had before the pull, by ID, each with the repositories that it has names in.
-        is_new: whether the pull moved what it gave, so that this was not on the host before.
+        before: the images that the host had before the pull, by ID, each with the repositories in which it has names.
+        is_new: whether the pull moved its image, so that it was not on the host before.
     """
 
     def __init__(
@@ -76,7 +76,8 @@ class Brought:
 
     def expect(self, docker: Docker) -> None:
         """Note what the host has, right before the pull. Raise DockerError."""
-        # What another cycle pulled is not the host's, and goes with that cycle: it can begin or end while it is listed.
+        # What another cycle pulled is not the host's, and is removed with that cycle, which can begin or end during the
+        # listing.
         pulled = frozenset(self._under_way)
         self._under_way.add(self._reference)
         held = docker.repositories(self._seconds)
@@ -103,9 +104,9 @@ class Brought:
                 self._forget_note()
 
     def _is_to_go(self, image: Image) -> bool:
-        """Given the image that has the test image's name, return whether that name can be taken away from it, without
-        any loss of what was here before: docker removes an image with its last name, and with the last tag of a
-        repository also the names by digest there.
+        """Given the image that has the test image's name, return whether that name can be removed without any loss of
+        what was here before: docker removes an image with its last name, and with the last tag of a repository also the
+        names by digest there.
         """
         if self.is_new:
             return True
@@ -130,7 +131,7 @@ class Brought:
         try:
             docker.rmi((self._reference,), self._seconds)
         except DockerError as error:
-            # Somebody uses it by now, or has removed it.
+            # By now somebody uses it, or has removed it.
             if error.failure.reason is not Reason.IN_USE and not error.failure.not_there:
                 raise
 

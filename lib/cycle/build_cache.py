@@ -1,14 +1,14 @@
 """The build cache: what BuildKit keeps of a build beside its image. Those records are found and removed, no others.
 
 As long as they are there, `docker rmi` leaves the layers on the host, and the pull after it moves nothing. BuildKit
-does not say whose a record is. It is known by its description, if that holds the path of the payload or the name of the
-context that the payload came from: a cycle has its own. What was sent first (the Dockerfile with a file of comments) is
-known by its size, which nobody else's has: whoever meets it removes it, as it is of no use to anybody once its build is
-over.
+does not say whose a record is. It is recognised by its description, if that has the path of the payload or the name of
+the context that the payload came from: each cycle has its own. What was sent first (the Dockerfile with a file of
+comments) is recognised by its size, which nobody else's has: any monitor that finds it removes it, since it is of no
+use to anybody once its build is over.
 
-Older ones don't say as much. A payload that came without a name is known by the time and its size. BuildKit of Docker
-20.10 describes all copies alike; there, a layer is known by when it was made, by its size, and by no image having it
-any more, and this process's targets take turns (`BuildLock`).
+Older ones don't say as much. A payload that came without a name is recognised by its time and size. BuildKit of Docker
+20.10 describes all copies alike; there, a layer is recognised by when it was made, by its size, and because no image
+has it any more, and this process's targets take turns (`BuildLock`).
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from lib.cycle.payload import CONTEXT_ROOT, MARKED_BYTES, PAYLOAD_ROOT, Context,
 from lib.docker import BuiltBy, Docker
 from lib.docker.cache import CacheRecord, prune, records_since, records_with
 
-#: Moments are told by whole seconds, and the daemon's clock may be a little off ours.
+#: Moments are given in whole seconds, and the daemon's clock may differ a little from ours.
 _SLACK = timedelta(seconds=1)
 
-#: Sizes are told by three digits, and by the blocks of the disk: one more for the folder, and one for each file.
+#: Sizes are given in three digits, and in blocks of the disk: one more for the folder, and one for each file.
 _ROUNDED = 0.006
 _BLOCK_BYTES = 4096
 
-#: How long is waited for records that are in use: BuildKit lets go of a build's a moment after it said that it is done.
+#: How long to wait for records in use: BuildKit releases those of a build a moment after it reported its end.
 _IN_USE_SECONDS = 3.0
 _PAUSE_SECONDS = 0.1
 
@@ -55,9 +55,9 @@ class CacheFootprint:
     ended: datetime
 
     def layers_and_rest(self, records: Iterable[CacheRecord]) -> tuple[list[CacheRecord], list[CacheRecord]]:
-        """Given records, return those of this build: the layers of its payload, and what else it left."""
+        """Given records, return those of this build: the layers of its payload, and the rest."""
         recent = [record for record in records if self.began - _SLACK <= record.created <= self.ended + _SLACK]
-        # Another build can have come right before or after. By clocks that agree the two are told apart.
+        # Another build can have come right before or after. If the clocks agree, they tell the two apart.
         exact = [record for record in recent if self.began <= record.created <= self.ended]
         named = [record for record in recent if self._is_named(record)]
         layers = [record for record in named if not _is_sent(record)] or self._copies(exact) or self._copies(recent)
@@ -103,7 +103,7 @@ class CacheFootprint:
 
 
 def marks_for(docker: Docker) -> Marks:
-    """Given the CLI, return how what it sends for a build is to be marked."""
+    """Given the CLI, return how to mark what it sends for a build."""
     if docker.builder is not BuiltBy.BUILDKIT:
         return Marks.NONE
     return Marks.NAME if docker.names_contexts else Marks.SIZE
@@ -111,7 +111,7 @@ def marks_for(docker: Docker) -> Marks:
 
 @dataclass(slots=True)
 class BuildLock:
-    """The right to change what is in the build cache, of one target at a time, as far as that is needed.
+    """The right to change the build cache, held by one target at a time, as far as that is needed.
 
     It is not if BuildKit names what it copied, as the first removal shows.
     """
@@ -121,7 +121,7 @@ class BuildLock:
 
     @contextmanager
     def taken(self, seconds: float) -> Iterator[None]:
-        """Have it, after a wait; given how long that may last, after which it is done without."""
+        """Hold it, after a wait; given how long that may last, after which to go on without it."""
         is_ours = self.is_needed and self._lock.acquire(timeout=seconds)
         try:
             yield
@@ -130,16 +130,14 @@ class BuildLock:
                 self._lock.release()
 
     def learn(self, layers: Sequence[CacheRecord]) -> None:
-        """Given layers that were removed, see whether they had names."""
+        """Given layers that were removed, note whether they had names."""
         if layers:
             self.is_needed = all(layer.description == _ANY_COPY for layer in layers)
 
 
 def remove_footprint(docker: Docker, footprint: CacheFootprint, deadline: float) -> tuple[list[CacheRecord], bool]:
-    """Given what a build left, remove it. Return which layers docker says it removed, and whether all of the build that
-    was found is gone.
-
-    What is in use is waited for, for a while. Raise DockerError.
+    """Given what a build left, remove it. Return which layers docker says it removed, and whether everything found of
+    the build is gone. Wait a while for what is in use. Raise DockerError.
     """
     layers: dict[str, CacheRecord] = {}
 
@@ -153,10 +151,9 @@ def remove_footprint(docker: Docker, footprint: CacheFootprint, deadline: float)
 
 
 def remove_abandoned(docker: Docker, is_over_for: Callable[[str, datetime], bool], deadline: float) -> bool:
-    """Given what tells whether no cycle of an instance can need any more what was made at a time, remove the records of
-    which that holds. Return whether there were any: then more can come.
-
-    A build that a dead instance began may continue: what that has in use is waited for, for a while. Raise DockerError.
+    """Given a predicate on an instance and a time that says that its cycles no longer need what was made then, remove
+    the records that it holds for. Return whether there were any: then more can come. A build that a dead instance began
+    may continue: wait a while for what it has in use. Raise DockerError.
     """
     found: list[CacheRecord] = []
 
@@ -175,7 +172,7 @@ def remove_abandoned(docker: Docker, is_over_for: Callable[[str, datetime], bool
 
 def _remove(docker: Docker, left: Callable[[], list[CacheRecord]], deadline: float) -> tuple[list[CacheRecord], bool]:
     """Given what lists the records to remove, remove them. Return what docker says it removed, and whether none is left
-    but for a Dockerfile: that can be another monitor's.
+    except a Dockerfile, which can be another monitor's.
     """
     removed: dict[str, CacheRecord] = {}
     ends = time.monotonic() + min(deadline, _IN_USE_SECONDS)
@@ -190,9 +187,9 @@ def _remove(docker: Docker, left: Callable[[], list[CacheRecord]], deadline: flo
 
 
 def _stood_on(layers: Sequence[CacheRecord], recent: Sequence[CacheRecord]) -> list[CacheRecord]:
-    """Given layers, and the records that were made at their time, return those of the base that the layers stand on.
+    """Given layers, and the records that were made at their time, return those of the base below the layers.
 
-    If somebody else's stand on them too, they are in use, and can't be removed.
+    If somebody else's layers are on them too, they are in use, and can't be removed.
     """
     others = {record.record_id: record for record in recent if record not in layers}
     found: list[CacheRecord] = []
@@ -218,14 +215,14 @@ def _is_dockerfile(record: CacheRecord) -> bool:
 def _only(records: Iterable[CacheRecord]) -> list[CacheRecord]:
     """Given records of a size that others can have too, return the only one; none if there are several.
 
-    Where somebody sent as much in the same moment, nobody can tell which is whose, and both stay. Ours is used again by
-    the next build.
+    If somebody else sent as much at the same moment, nobody can tell which is whose, and both stay. The next build uses
+    ours again.
     """
     found = list(records)
     return found if len(found) == 1 else []
 
 
 def _is_about(told_bytes: int, size_bytes: int, blocks: int = 0) -> bool:
-    """Given a size as docker tells it, a true one, and how many blocks may come to that, return whether they agree."""
+    """Given a size as docker gives it, a true one, and how many blocks may be added, return whether they agree."""
     least, most = size_bytes * (1 - _ROUNDED), size_bytes * (1 + _ROUNDED) + blocks * _BLOCK_BYTES
     return least <= told_bytes <= most

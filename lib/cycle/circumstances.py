@@ -1,4 +1,4 @@
-"""Circumstances: what the cycle knows of a failure besides docker's words, and says in its detail. Pure functions."""
+"""Circumstances: what the cycle knows about a failure besides docker's words, for its detail. Pure functions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lib.quantity import format_duration
 from lib.result import Outcome, Push, Step, StepName
 from lib.target import Target
 
-#: The steps that fail with the words of the monitored registry.
+#: The steps whose failures are in the monitored registry's words.
 _AT_REGISTRY = (StepName.PULL, StepName.PUSH, StepName.PULL_BACK)
 
 #: A step-timeout below this can be short for a registry that is only slow: docker itself waits 15 to 30 s.
@@ -21,11 +21,11 @@ def in_circumstances(
     failure: Failure, name: StepName, retries: int, done: Sequence[Step], target: Target, last: Push | None
 ) -> Failure:
     """Given why a step failed, its name, how often docker had retried, the steps before it in this cycle, the target
-    and what was pushed there last, return the failure as these circumstances show it.
+    and the last push there, return the failure in the light of these circumstances.
 
-    A registry that is away when docker asks it how to log in gets no login, and refuses once it is back. So a refusal
-    after retries, in a cycle in which the same login worked before, is the registry's trouble: plain refusals are not
-    retried.
+    If a registry is away when docker asks it how to log in, docker sends no login, and the registry refuses once it is
+    back. So a refusal after retries, in a cycle in which the same login worked before, is the registry's fault: plain
+    refusals are not retried.
     """
     if name not in _AT_REGISTRY:
         return failure

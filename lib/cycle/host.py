@@ -1,4 +1,4 @@
-"""Host: the docker CLI and engine of this host, as the cycles of all targets share them."""
+"""Host: the docker CLI and engine of this host, which the cycles of all targets share."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from lib.target import Builder, Target
 
 _log = logging.getLogger(__name__)
 
-#: No registry is there, ever (RFC 2606). A config folder without any login at all would have docker look for logins in
-#: a credential store of the user's.
+#: There is never a registry there (RFC 2606). With a config folder without any login, docker would look for logins in a
+#: credential store of the user's.
 _NOWHERE = "registry.invalid"
 
 
 class Host:
-    """What cycles run on. Any thread may use it."""
+    """The host that cycles run on. Any thread may use it."""
 
     def __init__(
         self,
@@ -49,10 +49,10 @@ class Host:
         is_only: bool = False,
         plugins: Path | None = None,
     ) -> None:
-        """Given the docker CLI, what runs it, its environment, this process, and what is known of those before it.
+        """Given the docker CLI, what runs it, its environment, this process, and what is known about those before it.
 
-        Also the builders that targets want, whether each target has one cycle only, and the folder of the CLI plugins
-        that the user has.
+        Also the builders that targets want, whether each target has only one cycle, and the folder of the user's CLI
+        plugins.
         """
         self._versions = ("", "")
         self._instance = instance
@@ -71,9 +71,9 @@ class Host:
         self._pulled: set[str] = set()
 
     def runner_for(self, target: Target, pushes: Pushes, observer: Observer) -> CycleRunner:
-        """Given a target, what was pushed for it, and who follows its cycles, return what runs them."""
+        """Given a target, its pushes, and who follows its cycles, return what runs them."""
         folder = self._instance.new_folder("target")
-        self._furnish(folder)  # what the CLI can do is asked before the first cycle, and plugins are part of that
+        self._furnish(folder)  # before the first cycle, the CLI is asked what it can do, and plugins are part of that
         return CycleRunner(
             target=target,
             docker=replace(self._anonymous, config=folder),
@@ -96,16 +96,16 @@ class Host:
         return self._versions
 
     def ask(self) -> str | None:
-        """Ask docker whether it works. Return what keeps it from that, None if nothing does.
+        """Ask docker whether it works. Return why not, None if it does.
 
-        The first time that it works, it is logged what cycles run on. Raise Stopped if the monitor is being stopped.
+        The first time that it works, log what cycles run on. Raise Stopped if the monitor is being stopped.
         """
         # An engine is asked for the classic builder only if a target may want it: not every endpoint lets that through.
         docker = self._client.for_builder(self._anonymous, self._builders[0])
         try:
             self._versions = docker.version(ASK_SECONDS)
         except DockerError as error:
-            # It was asked for nothing that leaves the host: an answer that does not come is the daemon's.
+            # The question never leaves the host: if no answer comes, that is the daemon's fault.
             reason = Reason.DAEMON if error.deadline_passed else error.failure.reason
             return f"docker can't be used ({reason}): {error.failure.detail}"
         if not self._is_announced:
@@ -113,15 +113,15 @@ class Host:
         return None
 
     def close(self, *, is_late: bool = False) -> None:
-        """Have what cycles left removed, if they can have left something, and the private folder with it.
+        """Remove what cycles may have left, and the private folder with it.
 
-        Given whether there is no time left for docker commands. If something stays, so does the folder, with notes
-        of it alone, for the next instance.
+        Given whether there is no time left for docker commands. If something stays, so does the folder, with only notes
+        of it, for the next instance.
         """
         self._instance.close(all_is_gone=self._leftovers.close(is_late=is_late))
 
     def _announce(self, docker: Docker) -> None:
-        """Log what cycles run on, and what they can't build by; if the daemon does not answer, the next time."""
+        """Log what cycles run on, and which builders don't work; if the daemon does not answer, the next time."""
         client, server = self._versions
         store = "unknown"
         try:
@@ -136,7 +136,7 @@ class Host:
             _log.warning("no cycle can be up with this builder", extra={"builder": builder, "detail": fault})
 
     def _restore_folders(self, folder: Path) -> None:
-        """Given a target's private folder, have it and the one without logins be there, with all that belongs in them.
+        """Given a target's private folder, make sure that it and the one without logins are there, with their contents.
 
         Raise DockerError.
         """
@@ -151,7 +151,7 @@ class Host:
             raise DockerError(Failure(reason_of(error, Reason.CLI), detail)) from None
 
     def _furnish(self, folder: Path) -> None:
-        """Given a private folder, have in it the plugins that the user has, and what keeps strangers without logins."""
+        """Given a private folder, put the user's plugins in it, and what keeps strangers without logins."""
         plugins = folder / "cli-plugins"
         if self._plugins is not None and not plugins.is_symlink():
             plugins.symlink_to(self._plugins)

@@ -1,7 +1,7 @@
-"""Housekeeping: a host that looks after a cycle as it did before.
+"""Housekeeping: leaves the host after a cycle as it was before.
 
-What the monitor made is removed, whatever way a cycle or a process ended; what it did not make is left as it was, and
-an image that had the test image's name gets that name back.
+What the monitor made is removed, however a cycle or a process ended; what it did not make is left as it was, and an
+image that had the test image's name gets that name back.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from lib.docker.answers import Image
 from lib.failure import Failure, Reason
 from lib.target import Target
 
-#: How often leftovers are looked for if nothing calls for it.
+#: How often to look for leftovers without any occasion.
 _SWEEP_EVERY_SECONDS = 3600.0
 
-#: How long the daemon may take to commit what it was at when its client was ended, at least and at most; in between,
-#: how many times as long as it takes to say what there is: on a busy host, both take longer.
+#: How long the daemon may take to commit what it was doing when its client was ended, at least and at most; in between,
+#: this many times the time that a listing takes: on a busy host, both take longer.
 _LATE_SECONDS, _LATEST_SECONDS = 1.0, 3.0
 _LATE_BY_ITS_ANSWERS = 20
 
@@ -42,9 +42,9 @@ class Housekeeping:
     Attributes:
         target: the target.
         leftovers: what is left on this engine, of all targets and instances.
-        build_lock: which of this process's targets may change what is in the build cache.
+        build_lock: which of this process's targets may change the build cache.
         reference: the test image's name.
-        waiting: the name of an image of the host that had the test image's, until it gets that back.
+        waiting: the temporary name of an image of the host that had the test image's name.
     """
 
     target: Target
@@ -53,7 +53,8 @@ class Housekeeping:
 
     def __post_init__(self) -> None:
         self.reference = self.target.reference.familiar
-        # An image that has our name waits under this one: derived from ours, so that it is found after a crash.
+        # An image that has our name waits under this one, which is derived from ours, so that it is found after a
+        # crash.
         self.waiting = f"registry-monitor-held/{hashlib.sha256(self.reference.encode()).hexdigest()[:16]}:held"
         self._held = False
         self._pulled_digest: str | None = None
@@ -65,11 +66,11 @@ class Housekeeping:
         self._seconds = upkeep_seconds(self.target)
 
     def alone(self, docker: Docker) -> AbstractContextManager[None]:
-        """Have no other target of this process build, or remove what it built, meanwhile.
+        """Keep other targets of this process from building, or removing what they built, meanwhile.
 
-        BuildKit may tell layers apart only by when and how large they were made. Then those of a build under way, or of
-        an image that has just gone, could be ours as well. Who waits too long for its turn continues without it: layers
-        may stay then, and the cycles say so.
+        With BuildKit, layers may differ only by their time and size. Then those of a build under way, or of an image
+        that was just removed, could be ours as well. A target that waits too long for its turn continues without it:
+        then layers may stay, and the cycles say so.
         """
         return self.build_lock.taken(self._seconds) if docker.builder is BuiltBy.BUILDKIT else nullcontext()
 
@@ -81,7 +82,7 @@ class Housekeeping:
             self._free_name(docker, image)
         self._pulled_digest = None
         with self.alone(docker):
-            # The first: an instance before this one may have died.
+            # The first time: an instance before this one may have died.
             is_long_ago = self._swept is None or time.monotonic() - self._swept > _SWEEP_EVERY_SECONDS
             if self._looks or is_long_ago or self.leftovers.are_due:
                 self._sweep(docker)
@@ -89,11 +90,11 @@ class Housekeeping:
         self.leftovers.expect(self.target, docker)
 
     def remove_test_image(self, docker: Docker) -> None:
-        """Take the test image's name away, and its image with its last name; what stays is left to `restore()`."""
+        """Remove the test image's name, and its image with its last name; what stays is left to `restore()`."""
         self.take_away(docker, self.reference)
 
     def take_away(self, docker: Docker, name: str) -> None:
-        """Given a name that is ours, take it away from its image; if docker can't, it is left to `restore()`."""
+        """Given a name that is ours, remove it from its image; if docker can't, it is left to `restore()`."""
         try:
             docker.rmi((name,), self._seconds)
         except DockerError as error:
@@ -107,7 +108,7 @@ class Housekeeping:
     def _owe(self, docker: Docker, name: str) -> None:
         """Given a name that somebody's container keeps on its image, remember that image, if it is a monitor's.
 
-        The next build takes the name from it. Then nothing tells that it is to go, if another instance made it.
+        The next build takes the name from it. If another instance made it, nothing then shows that it is to be removed.
         """
         with suppress(DockerError):
             image = docker.find((name,), self._seconds).get(name)
@@ -115,17 +116,18 @@ class Housekeeping:
                 self.leftovers.owe(image)
 
     def expect_pulled(self, digest: str | None) -> None:
-        """Given the digest of what a pull of the test image brought to this host, have that removed, whoever made it.
+        """Given the digest of what a pull of the test image brought to this host, make sure that it is removed, whoever
+        made it.
 
-        Nothing but that digest tells it from an image that the host had under the test image's name before.
+        Only that digest distinguishes it from an image that the host had under the test image's name before.
         """
         self._pulled_digest = digest
 
     @contextmanager
     def building(self, docker: Docker, context: Context) -> Iterator[Docker]:
-        """Given what an image is built from meanwhile, have what that leaves removed in the end, if not before.
+        """Given what an image is built from meanwhile, make sure that what this leaves is removed in the end.
 
-        Given the docker CLI, return it as it is to build.
+        Given the docker CLI, return the one to build with.
         """
         with self.alone(docker):
             began = datetime.now(UTC)
@@ -139,7 +141,7 @@ class Housekeeping:
                     self.leftovers.builds.ended(self._footprint)
 
     def remove_footprint(self, docker: Docker) -> int:
-        """Remove what the last build left in BuildKit's cache; return how many layers that were. Raise DockerError."""
+        """Remove what the last build left in BuildKit's cache; return how many layers. Raise DockerError."""
         if self._footprint is None:
             return 0
         layers, is_all = remove_footprint(docker, self._footprint, self._seconds)
@@ -150,10 +152,10 @@ class Housekeeping:
         return len(layers)
 
     def expect_leftovers(self, *, late: bool = False) -> None:
-        """Have all that may be left looked for at the end of the cycle.
+        """Look for all leftovers at the end of the cycle.
 
-        Where a command was ended by force, it can still come about after that, also in the middle of the next cycle
-        (`late`): then it is looked for before that one, and after it.
+        If a command was ended by force, they can still appear after that, even in the middle of the next cycle
+        (`late`): then look before that one, and after it.
         """
         self._looks = max(self._looks, _LOOKS_FOR_LATE if late else 1)
         self._late = self._late or late
@@ -163,8 +165,8 @@ class Housekeeping:
     def restore(self, docker: Docker, *, is_last: bool = False) -> None:
         """Remove what may be left of this cycle, and give an image that waited its name back.
 
-        What can't be done now is logged, and done before the next cycle; if there is none (`is_last`), what comes
-        late is waited for.
+        What can't be done now is logged, and done before the next cycle; if there is none (`is_last`), wait for what
+        comes late.
         """
         try:
             if self._pulled_digest is not None:
@@ -177,7 +179,7 @@ class Housekeeping:
                 if self._looks or (is_last and self.leftovers.are_due):
                     self._sweep(docker)
                 if self._late and is_last:
-                    if docker.builder is not BuiltBy.BUILDAH:  # that has no daemon which could finish anything late
+                    if docker.builder is not BuiltBy.BUILDAH:  # podman has no daemon that could finish anything late
                         answers = _LATE_BY_ITS_ANSWERS * (time.monotonic() - begun)
                         time.sleep(min(max(_LATE_SECONDS, answers), _LATEST_SECONDS))
                         self._sweep(docker)
@@ -203,14 +205,14 @@ class Housekeeping:
             if not self._is_base(image) and self._remove_pulled(docker):
                 return
             if self._held:
-                return  # the image that waits already is the host's own, and this one is not
+                return  # the image that already waits is the host's own, and this one is not
         docker.tag(image.image_id, self.waiting, self._seconds)
         self._held = True
 
     def _was_pulled(self, image: Image) -> bool:
-        """Given the image that has the test image's name, return whether it came by a pull of ours.
+        """Given the image that has the test image's name, return whether a pull of ours brought it.
 
-        One of a monitor's is left to the sweep, which knows it by its labels.
+        A monitor's image is left to the sweep, which recognises it by its labels.
         """
         if self._pulled_digest is None or Labels.from_dict(image.labels) is not None:
             return False
@@ -220,9 +222,8 @@ class Housekeeping:
         return is_base(image, self._pulled_digest, self.target.base_layer_id)
 
     def _remove_pulled(self, docker: Docker) -> bool:
-        """Remove what a pull of ours brought. Return whether it is gone; it stays if somebody uses it by now.
-
-        Raise DockerError if docker can't do it for another reason.
+        """Remove what a pull of ours brought. Return whether it is gone; it stays if by now somebody uses it. Raise
+        DockerError if docker can't remove it for another reason.
         """
         try:
             docker.rmi((self.reference,), self._seconds)

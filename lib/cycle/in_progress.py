@@ -1,6 +1,4 @@
-"""A cycle in progress: what every cycle does, whatever its steps: a host that is ready, a login, a pull, the host as it
-was.
-"""
+"""A cycle in progress: what every cycle does, whatever its steps: prepare the host, log in, pull, restore the host."""
 
 from __future__ import annotations
 
@@ -42,12 +40,11 @@ class Shared:
         pushes: what was pushed to its repository and tag.
         observer: who follows each step.
         instance: this process's instance.
-        restore_folders: makes the private folders again that were removed by somebody; raises DockerError.
-        transfers: those of all targets.
-        is_only: there will be no second cycle, before which more could be cleaned up.
-        for_builder: given the CLI and the builder that is wanted, returns it as it builds with that, or as podman.
-        left: the notes that dead instances left of pulls that they began, by name.
-        pulled: the names of the images that read-only cycles of all targets have on the host at the moment.
+        restore_folders: makes private folders again that somebody removed; raises DockerError.
+        transfers: those of all targets. is_only: there will be no second cycle before which more could be cleaned up.
+        for_builder: given the CLI and the wanted builder, returns the CLI set up for it, or as podman. left: the notes
+            that dead instances left about pulls that they began, by name. pulled: the names of the images that
+            read-only cycles of all targets have on the host at the moment.
     """
 
     target: Target
@@ -90,7 +87,7 @@ class CycleInProgress(ABC):
         self.is_last = shared.is_only
 
     def run(self) -> Cycle:
-        """Run it, and return what came of it. Raise Stopped if the monitor is being stopped meanwhile."""
+        """Run it, and return the cycle. Raise Stopped if the monitor is being stopped meanwhile."""
         begun = time.monotonic()
         try:
             with self.steps.pulse.taken():
@@ -98,7 +95,7 @@ class CycleInProgress(ABC):
                 self._login()
                 self._test()
         except StepFailed as failed:
-            # What was ended by force can still come about in the daemon.
+            # The effect of a command that was ended by force can still come about in the daemon.
             self.housekeeping.expect_leftovers(late=failed.failure.scope in (Scope.HOST, Scope.NETWORK))
         except BaseException as error:
             self.is_last = True
@@ -136,7 +133,7 @@ class CycleInProgress(ABC):
     # The steps that they all have, in their order.
 
     def _prepare(self) -> None:
-        """Make the host ready. If that can't be done, the first step has failed before it began."""
+        """Prepare the host. If that can't be done, the first step has failed before it began."""
         first = StepName.LOGIN if self.target.credentials else StepName.PULL
         with self.steps.preparing(first):
             self.shared.restore_folders()
@@ -154,7 +151,7 @@ class CycleInProgress(ABC):
         finally:
             self.docker = self.steps.docker  # it blanks the password, also after a login that failed
 
-    # What they ask for besides.
+    # What the steps need besides.
 
     def _pull_test_image(self, deadline: float, platform: str | None = None) -> Pulled:
         pulled = self.docker.pull(self.reference, deadline, platform)
@@ -163,9 +160,9 @@ class CycleInProgress(ABC):
         return pulled
 
     def _look_at(self, pulled: Pulled) -> tuple[Image | None, str | None]:
-        """Given a pull, return the image that it brought, None if there is none to look at; and the other target of
-        this monitor that pushed it, None if none did, or if the two were known to be one when this cycle began: since
-        then they take turns. Raise DockerError.
+        """Given a pull, return the image that it brought, None if there is none; and the other target of this monitor
+        that pushed it, None if none did, or if the two were known to be one when this cycle began: since then they take
+        turns. Raise DockerError.
         """
         try:
             image = self.docker.describe(self.reference, self.steps.upkeep_seconds)

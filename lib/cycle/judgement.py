@@ -29,17 +29,17 @@ def made_by_original(image: Image) -> bool:
 
 
 def is_removable(pulled: Pulled, image: Image) -> bool:
-    """Given a pull and the image that it brought, return whether taking its name away is the monitor's right.
+    """Given a pull and the image that it brought, return whether the monitor may remove its name.
 
-    It is with an image of a monitor's; with one of which something was moved, as that was not here before; and with one
-    that keeps another name, unless it had this one before, with which it would lose its names by digest.
+    It may if the image is a monitor's; if something of it was moved, since then it was not here before; and if it keeps
+    another name, unless it had this one before, with which it would lose its names by digest.
     """
     keeps_another = len(image.tags) > 1 and not pulled.up_to_date
     return Labels.from_dict(image.labels) is not None or is_new_here(pulled) or keeps_another
 
 
 def is_new_here(pulled: Pulled) -> bool:
-    """Given a pull, return whether what it gave was not on this host before."""
+    """Given a pull, return whether its image was not on this host before."""
     return pulled.moved > 0 and not pulled.up_to_date
 
 
@@ -48,14 +48,14 @@ def judge_found(
 ) -> Failure | None:
     """Judge a monitor's image that the first pull of a cycle brought.
 
-    Given the image, its digest, what this monitor pushed last (None: nothing yet), what tells an instance of this
-    monitor, and the tokens of pushes that it gave up, return what is wrong with it, None if nothing is.
+    Given the image, its digest, this monitor's last push (None: none yet), what recognises an instance of this monitor,
+    and the tokens of pushes that it gave up, return what is wrong with it, None if nothing is.
     """
     labels = Labels.from_dict(image.labels)
     if labels is None or last is None or not is_ours(labels.instance) or labels.token in given_up:
         return None
     if labels.created > last.created:
-        return None  # a push that was cut off, and published all the same
+        return None  # a push that was cut off, but published all the same
     if labels.created < last.created:
         return _stale(labels, last)
     return None if image.image_id == last.image_id else _altered(digest, last)
@@ -70,7 +70,7 @@ def judge_pulled_back(
 ) -> Failure | None:
     """Judge the image that came back after the push.
 
-    Given its digest, the image (looked at only if the digest is not the pushed one), the push, what tells an
+    Given its digest, the image (looked at only if the digest is not the pushed one), the push, what recognises an
     instance of this monitor, and the tokens of pushes that it gave up, return what is wrong with it, None if nothing
     is.
     """
@@ -97,9 +97,9 @@ def judge_pulled_back(
 
 
 def judge_transfer(pulled: Pulled, payload_layers: int, base_layers: int) -> Failure | None:
-    """Given a pull, how many layers of payload the image has and how many of its base, say if it proves a transfer."""
+    """Given a pull, and how many layers of payload and of its base the image has, say whether it proves a transfer."""
     whole = pulled.moved >= payload_layers and pulled.already <= base_layers
-    # If layers of the base were moved, too, and others were not, nobody can tell which ones the payload's are.
+    # If some layers of the base were moved, and others were not, nobody can tell which ones are the payload's.
     if whole and (pulled.moved == payload_layers or pulled.already == 0):
         return None
     return Failure(
@@ -119,8 +119,8 @@ def foreign(reference: str) -> Failure:
 
 
 def shared_with(target: str) -> Failure:
-    """Given the name of another target of this monitor whose image came back in place of what this one pushed, return
-    that as a failure.
+    """Given the name of another target of this monitor whose image came back instead of this one's, return that as a
+    failure.
     """
     return Failure(
         Reason.FOREIGN,

@@ -1,7 +1,7 @@
-"""Leftovers: what monitors made on this engine and did not remove. It is found by whose it is, and removed.
+"""Leftovers: what monitors made on this engine and did not remove. They are found by their owner, and removed.
 
-An instance that died is forgotten only when nothing of it is left. What docker does not let go of is tried again until
-it does, by this process or by the next one.
+A dead instance is forgotten only when nothing of it is left. If docker does not remove something, this process, or the
+next one, tries again until it does.
 """
 
 from __future__ import annotations
@@ -30,13 +30,14 @@ from lib.target import Target
 
 _log = logging.getLogger(__name__)
 
-#: An image of another instance or target is a leftover once no cycle can need it, be that known to be over or not.
+#: An image of another instance or target is a leftover once no cycle can need it, even if that cycle is not known to be
+#: over.
 _ABANDONED_AFTER = timedelta(hours=2)
 
 #: How long after a process died its engine can still finish something for it.
 _LATE_SECONDS = 5.0
 
-#: How soon it is tried again to remove what stays, at first and at last: the engine logs each try.
+#: How soon to try again to remove what stays, at first and in the end: the engine logs each try.
 _AGAIN_SECONDS, _LONGEST_SECONDS = 5.0, 300.0
 
 #: The deadline of each command as this process ends.
@@ -47,53 +48,52 @@ class Leftovers:
     """What is left on this engine, for all targets of this process. Any thread may use it.
 
     Attributes:
-        builds: those of which something is left in BuildKit's cache.
-        unfinished: images that podman began.
+        builds: those that left something in BuildKit's cache. unfinished: images that podman began.
     """
 
     def __init__(
         self, instance: Instance, is_ours: Callable[[str], bool] = lambda _: False, refusals: Refusals | None = None
     ) -> None:
-        """Given this process's instance, what tells an instance of this monitor, now or before, and what can't be done
-        here, and is not needed.
+        """Given this process's instance, what recognises an instance of this monitor, now or before, and the refusals
+        of commands that no cycle needs.
         """
         self.builds = NotedBuilds(instance)
         self.unfinished = Unfinished(instance)
         self._instance = instance
         self._is_ours = is_ours
         self._refusals = refusals or Refusals()
-        self._dead: Mapping[str, float] = {}  # those that are not forgotten, each with when somebody learnt of it
+        self._dead: Mapping[str, float] = {}  # those that are not forgotten, each with when this process learnt of it
         self._died: frozenset[str] = frozenset()  # all that this process knows to be dead
         self._owed: frozenset[str] = frozenset()  # the IDs of images that docker did not remove
-        self._staying: Mapping[str, tuple[str, Failure]] = {}  # they, with the target, and why
+        self._staying: Mapping[str, tuple[str, Failure]] = {}  # the same, each with its target, and why
         self._told: set[str] = set()
-        self._under_way: dict[str, tuple[str, Docker]] = {}  # the test images of cycles that are not cleaned up after
+        self._under_way: dict[str, tuple[str, Docker]] = {}  # the test images of cycles whose clean-up is not done
         self._due = math.inf
         self._pause = _AGAIN_SECONDS
         self._counting = threading.Lock()
 
-    # What this process's own cycles make is theirs to remove.
+    # This process's own cycles remove what they make.
 
     def expect(self, target: Target, docker: Docker) -> None:
-        """Given a target whose cycle can make something from now on, and its docker CLI, know that."""
+        """Given a target whose cycle can make something from now on, and its docker CLI, note that."""
         self._under_way[target.reference.familiar] = (target.name, docker)
         self.unfinished.expect(target, docker)
 
     def expect_none(self, target: Target) -> None:
-        """Given a target, know that nothing of its cycles is left, but for what docker did not remove."""
+        """Given a target, note that nothing of its cycles is left, except what docker did not remove."""
         self._under_way.pop(target.reference.familiar, None)
         self.unfinished.expect_none(target.reference.familiar)
 
     def owe(self, image: Image) -> None:
-        """Given an image of a monitor's that a pull of ours brought, and that docker did not remove, have it removed
-        as soon as it can be, whichever instance made it.
+        """Given a monitor's image that a pull of ours brought, and that docker did not remove, see that it is removed
+        as soon as possible, whichever instance made it.
         """
         with self._counting:
             self._owed |= {image.image_id}
         self._instance.note(_note_of(image.image_id))
 
     def staying_for(self, target: str) -> tuple[str, ...]:
-        """Given a target's name, return why images that were to be removed for it stay, in docker's words."""
+        """Given a target's name, return why images that should have been removed for it stay, in docker's words."""
         return tuple(failure.detail for name, failure in self._staying.values() if name == target)
 
     @property
@@ -102,7 +102,7 @@ class Leftovers:
         return time.monotonic() >= self._due
 
     def close(self, *, is_late: bool) -> bool:
-        """Look for what this process made a last time, if it can have left something. Return whether that is gone.
+        """Look one last time for what this process made, if it may have left something. Return whether that is gone.
 
         Given whether there is no time left for that.
         """
@@ -150,7 +150,7 @@ class Leftovers:
         return more
 
     def _look_at_neighbours(self, now: float) -> frozenset[str]:
-        """Given the time, see who is dead. Return the IDs of the images that are to be removed whoever made them."""
+        """Given the time, find out who is dead. Return the IDs of the images to remove, whoever made them."""
         neighbours = self._instance.neighbours
         with suppress(OSError):
             dead = neighbours.look()
@@ -160,21 +160,21 @@ class Leftovers:
         return self._owed | {_id_in(note) for note in tuple(neighbours.left) if note.startswith(IMAGE_NOTE)}
 
     def _is_dead(self, instance: str) -> bool:
-        # One of this monitor's that is not this process ended before it began: they share a state-dir one at a time.
+        # Another instance of this monitor ended before this process began: only one at a time can use a state-dir.
         return instance in self._died or (instance != self._instance.name and self._is_ours(instance))
 
     def _is_over(self, labels: Labels, target: Target | None, clocks: _Clocks) -> bool:
-        """Given the labels of a thing, and as for `sweep()`, return whether no cycle can need it any more."""
+        """Given the labels of a thing, and as for `sweep()`, return whether no cycle can still need it."""
         if labels.instance != self._instance.name:
             return self._is_over_for(labels.instance, labels.created, clocks)
         if target is None or labels.target == target.name:
             return True
-        # One that a reload took away looks after nothing any more.
+        # A target that a reload removed no longer cleans up.
         is_under_way = any(labels.target == name for name, _ in tuple(self._under_way.values()))
         return not is_under_way and clocks.is_abandoned(labels.created)
 
     def _is_over_for(self, instance: str, created: datetime, clocks: _Clocks) -> bool:
-        """Given another instance, and when a thing was made, return whether no cycle of it can need that any more."""
+        """Given another instance, and when a thing was made, return whether none of its cycles can still need that."""
         lives = self._instance.neighbours.is_living(instance)
         return self._is_dead(instance) or (not lives and clocks.is_abandoned(created))
 
@@ -199,8 +199,8 @@ class Leftovers:
     def _note_what_stays(
         self, images: Iterable[Image], stayed: Mapping[str, DockerError], target: Target | None
     ) -> None:
-        """Given the images that were to be removed, and those that were not, each with why, log that, and remember it
-        beyond this process.
+        """Given the images to be removed, and those that were not, each with why, log that, and remember it beyond this
+        process.
         """
         parents = {image.parent for image in images if image.image_id in stayed}
         before = self._staying
@@ -219,8 +219,8 @@ class Leftovers:
             self._owed |= {*stayed}
 
     def _settle_owed(self, owed: frozenset[str], there: set[str]) -> None:
-        """Given the IDs of images that were to be removed whoever made them, and of all that are still there, forget
-        those that are gone.
+        """Given the IDs of images to be removed, whoever made them, and of all that are still there, forget those that
+        are gone.
         """
         with self._counting:
             self._owed &= there
@@ -228,8 +228,8 @@ class Leftovers:
             self._instance.done(_note_of(image_id))
 
     def _forget(self, remaining: set[str], begun: float) -> None:
-        """Given the instances of which something stays, and when a sweep began, forget the dead of which nothing does,
-        and see when to look again.
+        """Given the instances of which something stays, and when a sweep began, forget the dead of which nothing stays,
+        and decide when to look again.
         """
         with self._counting:
             late = {name for name, since in self._dead.items() if begun - since < _LATE_SECONDS}
@@ -249,27 +249,27 @@ class _Clocks:
     """The clocks of this host and of its engine, either of which can be wrong. The latter is asked at most once."""
 
     def __init__(self, docker: Docker, seconds: float) -> None:
-        """Given the docker CLI, and how long it may take to ask it."""
+        """Given the docker CLI, and how long asking it may take."""
         self._docker = docker
         self._seconds = seconds
         self._engine_now = cache(self._ask)
 
     def is_abandoned(self, created: datetime) -> bool:
-        """Given when something was made, return whether no cycle can need it any more, by both clocks."""
+        """Given when something was made, return whether, by both clocks, no cycle can still need it."""
         latest = created + _ABANDONED_AFTER
         return latest < datetime.now(UTC) and latest < self._engine_now()
 
     def _ask(self) -> datetime:
         try:
             return self._docker.now(self._seconds)
-        except DockerError:  # not every endpoint says so much of its engine
+        except DockerError:  # not every endpoint says that much about its engine
             return datetime.now(UTC)
 
 
 def tell(failure: Failure, target: Target | None) -> None:
     """Given why something could not be removed, and for which target that was tried, log it."""
     _log.warning(
-        "could not clean up all that this monitor made; it is tried again later",
+        "could not clean up everything that this monitor made; it tries again later",
         extra={
             "target": target.name if target else None,
             "reason": str(failure.reason),

@@ -1,4 +1,4 @@
-"""Loss: when the registry has lost or turned back what was pushed, that is forgotten."""
+"""Loss: if the registry has lost a push, or gone back to an older one, the push is forgotten."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from lib.history.pushes import Pushes
 
 @contextmanager
 def forgotten_if_lost(pushes: Pushes) -> Iterator[None]:
-    """Given what was pushed, run a pull of it. If that shows a loss, forget the push, and raise StepFailed as it does.
+    """Given the pushes, run a pull of the last one. If that shows a loss, forget the push, and raise StepFailed as the
+    pull does.
 
-    This cycle reports the loss; the next begins again, or it would report nothing else for ever.
+    This cycle reports the loss; the next one starts over, since otherwise it would report the loss for ever.
     """
     try:
         yield
     except StepFailed as failed:
-        # An image that is not there on this host says nothing of the registry.
+        # If an image is not on this host, that says nothing about the registry.
         lost = failed.failure.not_there and failed.failure.scope.verdict is Verdict.DOWN
         if lost or failed.failure.reason is Reason.STALE:
             pushes.forget()

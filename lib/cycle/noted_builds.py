@@ -1,7 +1,6 @@
-"""Noted builds: what a build with BuildKit leaves in its cache is noted in the private folder, until that is removed.
+"""Noted builds: what a build with BuildKit leaves in its cache is noted in the private folder until it is removed.
 
-A process that is killed meanwhile leaves the note to whoever comes after it: older ones of BuildKit don't say whose a
-record is.
+If the process is killed meanwhile, the next one finds the note: older versions of BuildKit don't say whose a record is.
 """
 
 from __future__ import annotations
@@ -17,20 +16,21 @@ from lib.docker import Docker
 from lib.instance import Instance
 from lib.neighbours import BUILD_NOTE
 
-#: How long a build is taken to have gone on that was killed, at most. The longer, the more records of others there are.
+#: How long a killed build is assumed to have continued, at most. The longer, the more records of others are in that
+#: time.
 _LONGEST = timedelta(minutes=1)
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 class NotedBuilds:
-    """The builds of which something is left. Any thread may use it."""
+    """The builds that left something. Any thread may use it."""
 
     def __init__(self, instance: Instance) -> None:
         """Given this process's instance."""
         self._instance = instance
 
     def began(self, context: Context, began: datetime) -> None:
-        """Given what is built from, and when that began, note it: nobody knows yet when it will end."""
+        """Given what is built from, and when the build began, note it: nobody knows yet when it will end."""
         self.ended(CacheFootprint(context, began, began + _LONGEST))
 
     def ended(self, footprint: CacheFootprint) -> None:
@@ -43,7 +43,7 @@ class NotedBuilds:
         self._instance.note(_note_of(footprint.context), json.dumps(shape))
 
     def removed(self, footprint: CacheFootprint) -> None:
-        """Given what a build had left and is removed, forget it."""
+        """Given what a build had left, which is now removed, forget it."""
         self._instance.done(_note_of(footprint.context))
 
     def remove_those_of_the_dead(self, docker: Docker, seconds: float) -> None:
@@ -52,7 +52,7 @@ class NotedBuilds:
         """
         neighbours = self._instance.neighbours
         noted = [(name, _read(path)) for name, path in tuple(neighbours.left.items()) if name.startswith(BUILD_NOTE)]
-        # The oldest first: if it is not known when one ended, those before it are gone by then.
+        # The oldest first: if it is not known when one ended, those before it are already gone.
         for name, footprint in sorted(noted, key=lambda one: one[1].began if one[1] else _NEVER):
             if footprint is None or remove_footprint(docker, footprint, seconds)[1]:
                 neighbours.done(name)
@@ -63,7 +63,7 @@ def _note_of(context: Context) -> str:
 
 
 def _read(path: Path) -> CacheFootprint | None:
-    """Given a note, return what it says; None if it can't be read, as when a disk was full."""
+    """Given a note, return its content; None if it can't be read, for example because a disk was full."""
     try:
         shape = json.loads(path.read_text(encoding="utf-8"))
         context = Context(**shape["context"] | {"layer_bytes": tuple(shape["context"]["layer_bytes"])})

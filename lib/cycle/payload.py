@@ -1,7 +1,7 @@
-"""The payload: what the test image holds, and the context that docker builds it from.
+"""The payload: the content of the test image, and the context that docker builds it from.
 
-A folder with a generated Dockerfile and one file of fresh random bytes a layer: random, so that nothing on the way can
-have it already, and nothing can compress it away.
+That is a folder with a generated Dockerfile and one file of fresh random bytes for each layer: random, so that nothing
+on the way can have it already, or compress it away.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ CREATED_LABEL = LABEL_PREFIX + "created"
 KIND_LABEL = LABEL_PREFIX + "kind"
 LABELS = (INSTANCE_LABEL, TARGET_LABEL, TOKEN_LABEL, CREATED_LABEL)
 
-#: Below it, in an image, is the payload: a folder an instance, and in it one a cycle. Cycles tell their records of
-#: BuildKit's cache from others' by that, and by the name of the context, which says the same.
+#: The payload's place in an image: a folder for each instance, and in it one for each cycle. By that, and by the name
+#: of the context, which says the same, cycles tell their records in BuildKit's cache from others'.
 PAYLOAD_ROOT = "/registry-monitor/"
 CONTEXT_ROOT = "registry-monitor-"
 _MADE_BY = re.compile(
     rf"(?:{PAYLOAD_ROOT}|{CONTEXT_ROOT})(?P<instance>[0-9a-f]{{32}})[/-][0-9a-f]{{32}}(?:/payload-\d+|$)"
 )
 
-#: How large is what BuildKit reads first, if its size is what tells it from others'. Nobody else's Dockerfile is just
-#: as large. It is comments, in files of which BuildKit keeps no copy in its history, as it does of a Dockerfile.
+#: The size of what BuildKit reads first, if only its size tells it from others'. Nobody else's Dockerfile is exactly as
+#: large. It consists of comments, in files of which BuildKit, unlike with a Dockerfile, keeps no copy in its history.
 MARKED_BYTES = 66 * 4096
 _COMMENT_LINE = f"#{'-' * 62}\n"
 
@@ -42,7 +42,7 @@ _CHUNK_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """What every image of ours says of itself.
+    """What every image of ours says about itself.
 
     Attributes:
         target: the target's name.
@@ -59,7 +59,7 @@ class Labels:
     kind: str = ""
 
     def to_dict(self) -> dict[str, str]:
-        """Return the labels as docker has them."""
+        """Return the labels in docker's form."""
         labels = {
             TARGET_LABEL: self.target,
             INSTANCE_LABEL: self.instance,
@@ -82,7 +82,7 @@ class Labels:
 
 
 class Marks(Enum):
-    """How what is sent for a build can be told from what others send."""
+    """How to tell what is sent for a build from what others send."""
 
     NONE = "not at all"
     SIZE = "what is read first by its size"
@@ -94,7 +94,7 @@ class Context:
     """What an image is built from.
 
     Attributes:
-        folder: where the payload is in the image; no other build has the same.
+        folder: the payload's folder in the image; no other build has the same.
         layer_bytes: the size of each layer of payload.
         name: the name of the context that has the payload; empty if that is the one without a name.
     """
@@ -105,7 +105,7 @@ class Context:
 
 
 def instance_in(text: str) -> str | None:
-    """Given a text with the path of a payload in an image, or with the name of a context, return whose that is; None if
+    """Given a text with the path of a payload in an image, or with the name of a context, return whose it is; None if
     there is neither.
     """
     found = _MADE_BY.search(text)
@@ -127,11 +127,11 @@ def write_context(
 
     The payload is spread evenly over its layers, the first ones one byte larger if it does not divide evenly. It is all
     in the folder, whatever the name of the context. For an index, each platform has the payload under a name of its
-    own, so that no layer is another platform's, too. Raise OSError if it can't be written.
+    own, so that platforms share no layers. Raise OSError if it can't be written.
     """
     lines = [f"FROM {base}"]
-    # First, so that the images between also carry them: a build that is cut off leaves those behind.
-    # And all at once: an image with some of them would not be known for one of ours.
+    # First, so that intermediate images carry them, too: a build that is cut off leaves those behind. And all at once:
+    # an image with only some of them would not be recognised as ours.
     every = {**more_labels, **labels.to_dict()}
     lines.append(" ".join(["LABEL", *(f"{_quoted(name)}={_quoted(value)}" for name, value in every.items())]))
     if is_index:
@@ -151,7 +151,7 @@ def write_context(
         rest = max(0, MARKED_BYTES - len(dockerfile.encode()))
         (folder / "Dockerfile.dockerignore").write_text(_comment(rest), encoding="utf-8")
     if marks is Marks.SIZE:
-        # BuildKit of 20.10 reads that as well, by itself.
+        # BuildKit of 20.10 reads that as well, separately.
         (folder / ".dockerignore").write_text(_comment(MARKED_BYTES), encoding="utf-8")
     return Context(place, shares, name)
 

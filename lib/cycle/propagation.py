@@ -1,4 +1,4 @@
-"""Propagation: a registry may publish a push late. Until then the tag shows the image before, or nothing."""
+"""Propagation: a registry may publish a push late. Until then the tag shows the previous image, or nothing."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def pull_until_shown(
 ) -> Pulled:
     """Pull until the registry gives what was pushed.
 
-    Given what pulls within a deadline, what removes an image of before again, the pushed digest, for how many seconds
-    the registry may show something else, and the deadline of it all, return the last pull: the right one, or the one
-    after which no patience was left. Given also who is told for how many seconds it has been waited, before each pull.
-    Raise DockerError.
+    Given what pulls within a deadline, what removes a previous image again, the pushed digest, for how many seconds the
+    registry may show something else, and the deadline for all of it, return the last pull: the right one, or the one
+    after which the time was over. Given also a callback that gets the seconds waited so far, before each pull. Raise
+    DockerError.
     """
     begun = time.monotonic()
     while True:

@@ -14,7 +14,7 @@ from lib.result import StepName
 
 
 class ReadOnlyCycle(CycleInProgress):
-    """One cycle under way that only pulls."""
+    """A cycle under way that only pulls."""
 
     def __init__(self, shared: Shared) -> None:
         """Given what all cycles of its target share."""
@@ -32,7 +32,7 @@ class ReadOnlyCycle(CycleInProgress):
         self.steps.run(StepName.PULL, self._pull, self._judge)
 
         def is_gone(failure: Failure) -> bool:
-            return failure.not_there  # somebody was quicker
+            return failure.not_there  # somebody else removed it first
 
         self.steps.run_unless(is_gone, StepName.RMI, lambda deadline: self.docker.rmi((self.reference,), deadline))
 
@@ -53,7 +53,7 @@ class ReadOnlyCycle(CycleInProgress):
             self.replication_lag, failure = self.replica.judge(pulled.digest, image)
             return failure
         if image is not None and (labels := Labels.from_dict(image.labels)) is not None:
-            # It may be a door to what another target of this monitor pushes: then they take turns from now on.
+            # It may be another name for what another target of this monitor pushes: then they take turns from now on.
             self.pushes.recognise(labels.token)
         wanted = self.target.expect_digest
         if wanted is None or pulled.digest == wanted or self._is_known_by(wanted, image):
@@ -62,8 +62,8 @@ class ReadOnlyCycle(CycleInProgress):
         return Failure(Reason.INTEGRITY, f"the registry gave {shown}, and expect-digest is {wanted}")
 
     def _is_known_by(self, digest: str, image: Image | None) -> bool:
-        """Given a digest and what was pulled, return whether that is it all the same: podman names an index's image by
-        that image's own digest first.
+        """Given a digest and the pulled image, return whether it has that digest after all: podman names an index's
+        image by that image's own digest first.
         """
         name = self.target.reference.at(digest)
         return image is not None and image.is_called(name) and image.image_id not in self.brought.before
@@ -79,6 +79,6 @@ class ReadOnlyCycle(CycleInProgress):
 
     def _remove_images(self, docker: Docker) -> None:
         pull = next((step for step in self.steps.done if step.name is StepName.PULL), None)
-        # One that was ended by force can still come about in the engine.
+        # A pull that was ended by force can still come about in the engine.
         late = pull is None or (pull.scope in (Scope.HOST, Scope.NETWORK) and pull.reason is not Reason.WARM)
         self.brought.settle(docker, late=late)

@@ -1,4 +1,4 @@
-"""What somebody before the engine does not let through and no cycle needs: it is done without, and logged once."""
+"""Requests that somebody in front of the engine refuses and no cycle needs: we do without them, and log that once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Refusals:
 
     @contextmanager
     def excused(self, without: str) -> Iterator[None]:
-        """Run docker commands that no cycle needs. Given, in words, what is gone without if they are refused.
+        """Run docker commands that no cycle needs. Given, in words, what is missing if they are refused.
 
         Raise DockerError if one fails for any other reason.
         """

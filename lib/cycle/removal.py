@@ -1,4 +1,4 @@
-"""Removal: images of monitors are removed with all their names, as far as docker lets go of them."""
+"""Removal: images of monitors are removed with all their names, as far as docker lets us."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def remove_what_goes(docker: Docker, images: Iterable[Image], deadline: float) -
 
     Raise DockerError if docker itself does not work.
     """
-    # Those with a name first: the images between, which have none, go with them. What then is left are children and
-    # parents in no order that docker tells, so it is tried again as long as something goes.
+    # Those with a name first: intermediate images, which have none, go with them. The rest are children and parents in
+    # an order that docker does not give, so we try again as long as something goes.
     left = sorted(images, key=lambda image: not image.tags)
     while left:
         errors: dict[str, DockerError] = {}
@@ -40,17 +40,17 @@ def remove_what_goes(docker: Docker, images: Iterable[Image], deadline: float) -
 
 
 def _references_of(image: Image) -> tuple[str, ...]:
-    """Given an image, return what docker removes it by.
+    """Given an image, return the name or ID to remove it by.
 
-    That is its ID wherever it will do: its name can be a newer image's by now, another cycle being on its way. Docker
-    refuses it for an image with several names.
+    That is its ID if possible: by now its name can be a newer image's, of another cycle. Docker refuses the ID for an
+    image with several names.
     """
     repositories = {tag.rpartition(":")[0] for tag in image.tags} | {name.partition("@")[0] for name in image.digests}
     return (image.image_id,) if len(image.tags) < 2 and len(repositories) < 2 else (*image.tags, *image.digests)  # noqa: PLR2004  one
 
 
 def is_broken(error: DockerError) -> bool:
-    """Given how a local command failed, return whether docker itself does not work: there is no sense in going on."""
+    """Given how a local command failed, return whether docker itself does not work: then going on is pointless."""
     return error.deadline_passed or (
         error.failure.reason in (Reason.DAEMON, Reason.CLI) and not error.failure.not_there
     )

@@ -18,10 +18,10 @@ from lib.target import Target
 
 
 class Replica:
-    """A read-only target that shows another target's test image, as one cycle sees it."""
+    """A read-only target that shows another target's test image, for one cycle."""
 
     def __init__(self, target: Target, pushes: Pushes) -> None:
-        """Given the target, and its own memory, by which its source's is found."""
+        """Given the target, and its own pushes, through which its source's are found."""
         self._target = target
         self._name = target.replica_of or ""
         self._source = pushes.of_target(self._name)
@@ -39,7 +39,7 @@ class Replica:
             raise
 
     def judge(self, digest: str | None, image: Image | None) -> tuple[float | None, Failure | None]:
-        """Given what was pulled, return how many seconds ago it was replaced at the source, and what is wrong with it.
+        """Given the pulled image, return how many seconds ago it was replaced at the source, and what is wrong with it.
 
         The former is 0 if it was not replaced, and None if nobody knows.
         """

@@ -1,7 +1,7 @@
-"""Rested images, as docker sees them: one push of each, for good, and checks that pull it again.
+"""Rested images with docker: each is pushed once, for good, and pulled again by checks.
 
-Both are a cycle of a target beside the target, with a tag of its own and fewer steps: logins, deadlines, whom to blame
-and what may stay on the host are all the cycle's.
+Both work like a cycle of a further target with a tag of its own and fewer steps: logins, deadlines, whom to blame and
+what may stay on the host are the same as a cycle's.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from lib.target import Builder
 
 @dataclass(frozen=True, slots=True)
 class RestedResult:
-    """What came of a push or a check.
+    """The result of a push or a check.
 
     Attributes:
-        digest, created: what is in the registry since the push, and when it was made; None if nothing is known of it.
+        digest, created: what is in the registry since the push, and when it was made; None if that is not known.
         failure: why it failed, None if it did not.
         kind: what it is made of.
     """
@@ -38,7 +38,7 @@ class RestedResult:
 
 
 class RestedRunner:
-    """What pushes and checks the rested images of one target, one at a time, never while its cycle runs."""
+    """Pushes and checks the rested images of one target, one at a time, never while its cycle runs."""
 
     def __init__(self, shared: CycleRunner) -> None:
         """Given what runs the target's cycles."""
@@ -51,18 +51,18 @@ class RestedRunner:
         return self._shared.is_only
 
     def push(self, image: RestedImage) -> RestedResult:
-        """Push an image, unless the tag shows that this was done: a process can end before it has noted that.
+        """Push an image, unless the tag shows that this was already done: a process can end before it has noted that.
 
-        Given one that was pushed before, push it again, whatever of it is left. Raise Stopped.
+        An image that was pushed before is pushed again, whatever is left of it. Raise Stopped.
         """
         return self._run(_Push(self._beside(image), image))
 
     def check(self, image: RestedImage) -> RestedResult:
-        """Pull an image that was pushed, and compare it with what was. Raise Stopped."""
+        """Pull a pushed image, and compare it with what was pushed. Raise Stopped."""
         return self._run(_Check(self._beside(image), image))
 
     def _beside(self, image: RestedImage) -> CycleRunner:
-        """Given an image, return what runs a cycle of it. It has local images of its own to look after."""
+        """Given an image, return what runs a cycle of it, with local images of its own to look after."""
         if image.tag not in self._shared_by_tag:
             layers = image.kind.layers
             target = replace(
@@ -70,7 +70,7 @@ class RestedRunner:
                 reference=replace(self._shared.target.reference, tag=image.tag),
                 base_image=None,
                 base_layer_id=None,
-                # One of them may have a registry let it expire.
+                # One of them may make a registry let it expire.
                 image_labels=(),
                 payload_layers=layers,
                 payload_bytes=max(layers, self._shared.target.payload_bytes),
@@ -82,7 +82,7 @@ class RestedRunner:
         return self._shared_by_tag[image.tag]
 
     def _run(self, action: _Push | _Check) -> RestedResult:
-        # What comes about late is found by its labels, before and after the next cycle.
+        # Anything that appears late is found by its labels, before and after the next cycle.
         try:
             cycle = action.run()
         except BaseException:
@@ -92,7 +92,7 @@ class RestedRunner:
 
 
 class _Nobody:
-    """An observer whom the steps of rested images are told: those of a cycle are not theirs."""
+    """An observer of the steps of rested images: they are not steps of a cycle."""
 
     def step_started(self, step: StepName) -> None:
         pass
@@ -115,7 +115,7 @@ class _Rested(PushingCycle):
             self.steps.last_push = Push(image.digest, "", "", "", image.created)
 
     def result(self, cycle: Cycle, shared: CycleRunner) -> RestedResult:
-        """Given the cycle that this was, and the target's, return what came of it."""
+        """Given this cycle, and the target's last one, return the result."""
         failure = cycle.failed.failure if cycle.failed else None
         if failure is not None and failure.scope in (Scope.HOST, Scope.NETWORK):
             shared.housekeeping.expect_leftovers(late=True)
@@ -126,7 +126,7 @@ class _Rested(PushingCycle):
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """An image of ours under a tag that is to be pushed."""
+    """An image of ours, to be pushed under a tag."""
 
     digest: str
     labels: Labels
@@ -147,12 +147,12 @@ class _Push(_Rested):
         super()._prepare_host()
 
     def _choose_kind(self) -> None:
-        """Have it be of the kind that its number stands for, if the engine can hold that. Raise DockerError."""
+        """Choose the kind that its number stands for, if the engine can hold that. Raise DockerError."""
         if Kind.of(self.image.number) is Kind.INDEX:
             builder, seconds = self.target.builder, self.steps.upkeep_seconds
             if builder is not Builder.CLASSIC and builds_index(self.docker, PLATFORMS, seconds):
-                # The classic builder knows of one platform only. What a dead process left of such a build is found by
-                # this one, too.
+                # The classic builder knows only one platform. What a dead process left of such a build is found by this
+                # one, too.
                 self.docker = self.steps.docker = self.shared.for_builder(self.docker, Builder.BUILDKIT)
                 self.kind, self.platforms = Kind.INDEX, PLATFORMS
             else:
@@ -160,7 +160,7 @@ class _Push(_Rested):
         self.labels = replace(self.labels, kind=str(self.kind))
 
     def _test(self) -> None:
-        # One that can't be had any more is pushed again on somebody's wish: whatever is left of it is in nobody's way.
+        # A lost one is pushed again on request: whatever is left of it does not matter.
         self.steps.run_unless(
             lambda failure: failure.not_there or (self.image.digest is not None and failure.scope is Scope.REGISTRY),
             StepName.PULL,
@@ -175,7 +175,7 @@ class _Push(_Rested):
         self.pushed_digest, self.created = pushed.digest, self.labels.created
 
     def _judge_there(self, pulled: Pulled) -> Failure | None:
-        """Judge what the tag shows, take it from this host, and note it if it is what was pushed."""
+        """Judge what the tag shows, remove it from this host, and note it if it is what was pushed."""
         image = self.docker.describe(self.reference, self.steps.upkeep_seconds)
         if image is None:
             return None
@@ -192,7 +192,7 @@ class _Push(_Rested):
         return judgement.foreign(self.reference) if labels is None else _of_another(self.reference, labels)
 
     def _is_pushed(self) -> bool:
-        """Return whether the tag shows what was pushed, all of it; then that is known. Raise StepFailed.
+        """Return whether the tag shows all of what was pushed; then note that. Raise StepFailed.
 
         Docker 26.1 pushes the images of an index under the index's tag, one after the other, and then the index. So a
         push that was cut off can leave one of them there.
@@ -221,14 +221,14 @@ class _Push(_Rested):
 class _Check(_Rested):
     def _test(self) -> None:
         for platform in self.kind.platforms:
-            if self.is_ours_to_remove:  # the platform's before
+            if self.is_ours_to_remove:  # the previous platform's
                 self.housekeeping.remove_test_image(self.docker)
                 self.is_ours_to_remove = False
             self.platform = platform
             self.steps.run(StepName.PULL, self._pull_by_tag_or_digest, self._judge)
 
     def _pull_by_tag_or_digest(self, deadline: float) -> Pulled:
-        """Pull it by its tag. If that is lost, try the digest, and have the error say which of both is gone."""
+        """Pull it by its tag. If that is lost, try the digest, and make the error say which of both is gone."""
         begun = time.monotonic()
         try:
             return self._pull_test_image(deadline, self.platform)
@@ -240,8 +240,8 @@ class _Check(_Rested):
             raise DockerError(replace(error.failure, detail=said), error.answer) from None
 
     def _try_digest(self, name: str, ends: float) -> str:
-        """Given its name by digest, and when all of it has to end, pull it, for each platform, and remove it again;
-        return what came of that, in words.
+        """Given its name by digest, and the deadline for all of it, pull it, for each platform, and remove it again;
+        return the result, in words.
         """
         self.housekeeping.expect_leftovers()
         for platform in self.kind.platforms:
@@ -264,13 +264,13 @@ class _Check(_Rested):
         return judgement.judge_transfer(pulled, self.target.payload_layers, 0)
 
     def _is_in_index(self, image: Image | None) -> bool:
-        """Given what was pulled, return whether it is the index's: podman names that by its own digest first."""
+        """Given the pulled image, return whether it is the index's: podman names that by its own digest first."""
         if self.platform is None or image is None or self.image.digest is None:
             return False
         return image.is_called(self.target.reference.at(self.image.digest))
 
     def _judge_other(self, digest: str | None, image: Image | None) -> Failure:
-        """Given what the tag shows in place of the image, return that as a failure."""
+        """Given what the tag shows instead of the image, return that as a failure."""
         labels = Labels.from_dict(image.labels) if image else None
         if labels is not None and not self.pushes.is_ours(labels.instance):
             return _of_another(self.reference, labels)

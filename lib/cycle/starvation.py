@@ -1,8 +1,8 @@
-"""Starvation: whether a deadline passed because this host left a step too little time, and not because of the network.
+"""Starvation: whether a deadline passed because this host left a step too little time, not because of the network.
 
 Three things take time from a step: the machine or the monitor was stopped (suspended, SIGSTOP, a cgroup's freezer) or
-had no processor; the engine was; or other work of the cycle took what the step should have had. The first two are what
-`Pulse` finds, in a container as well: it needs no right and no file.
+had no processor; the engine was; or other work of the cycle took the time that the step should have had. `Pulse` finds
+the first two, in a container as well: it needs no rights and no files.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from lib.target import Target
 #: How often the pulse beats.
 BEAT_SECONDS = 0.25
 
-#: A beat that is later than that was not kept back by a scheduler with other work to do.
+#: A beat that is later than this was not merely delayed by a scheduler with other work to do.
 _LATE_SECONDS = 1.0
 
-#: If such a part of a step's time was lost, its deadline says nothing of the network. The engine is asked for a sign of
-#: life after each such part, but not more often than that.
+#: If this part of a step's time was lost, its deadline says nothing about the network. The engine is asked for a sign
+#: of life after each such part, but not more often than the following.
 _PART_LOST, _LEAST_PAUSE_SECONDS = 0.1, 1.0
 
-#: The same of a step that the cycle's deadline never left its own: most of it has to be lost.
+#: The same for a step to which the cycle's deadline never left its full time: most of it has to be lost.
 _MOST_LOST = 2 / 3
 
 
@@ -36,16 +36,16 @@ def _with_suspended_time() -> float:
 
 
 class Pulse:
-    """Finds when this process, and with it most likely all of this host, did not run; and when the engine did not.
+    """Notices when this process, and with it most likely the whole host, did not run; and when the engine did not.
 
-    A thread wakes up again and again, and is late if it could not run. What is kept is for the cycle as a whole: a
+    A thread wakes up again and again, and is late if it could not run. The findings are kept for the whole cycle: a
     connection that lived through a pause may be dead without anybody knowing.
     """
 
     def __init__(
         self, docker: Docker, ask_seconds: float, deadline: float, clock: Callable[[], float] = _with_suspended_time
     ) -> None:
-        """Given the CLI, how long the engine has to answer, a step's deadline, and a clock: no pulse is taken yet.
+        """Given the CLI, how long the engine has to answer, a step's deadline, and a clock. No pulse is taken yet.
 
         The clock has to continue while the machine is suspended.
         """
@@ -73,12 +73,12 @@ class Pulse:
             self._over.set()
             if thread is not None:
                 thread.join()
-            # Only now: until it ended, that thread could still ask.
+            # Only now: until it had ended, that thread could still ask.
             if self._question is not None:
                 self._question.join()
 
     def why_starved(self, seconds: float) -> str | None:
-        """Given for how long a step ran, return why that says nothing of the network; None if it does."""
+        """Given for how long a step ran, return why that says nothing about the network; None if it does."""
         self._beat()
         if self._lost_seconds > 0 and self._lost_seconds >= seconds * _PART_LOST:
             return f"the monitor, and most likely its whole host, did not run for {self._lost_seconds:.1f} s meanwhile"
@@ -111,7 +111,7 @@ class Pulse:
 
 
 def _start(target: Callable[[], None]) -> threading.Thread | None:
-    """Given what to run, return the thread that runs it, None if there can be no more: then no command runs either."""
+    """Given what to run, return the thread that runs it, None if none can be started: then no command runs either."""
     thread = threading.Thread(target=target, name="pulse", daemon=True)
     with suppress(RuntimeError):
         thread.start()
@@ -120,7 +120,7 @@ def _start(target: Callable[[], None]) -> threading.Thread | None:
 
 
 def why_short(target: Target, done: Iterable[Step], given: float) -> str | None:
-    """Return why a step's deadline says nothing of the network, if what is not the registry's left it too little time.
+    """Return why a step's deadline says nothing about the network, if something other than the registry took its time.
 
     Given the target, the steps before, and the seconds that the step was given.
     """

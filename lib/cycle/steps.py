@@ -1,7 +1,7 @@
-"""Steps: runs, measures and notes the steps of one cycle, each within its deadline, and finds whom to blame.
+"""Steps: runs, measures and notes the steps of one cycle, each within its deadline, and finds out whom to blame.
 
-Before the registry or the network gets the blame for a deadline or a broken connection, the daemon is asked whether it
-still answers: a sick daemon brings the same about. So does a host that did not run, or had no time left for the step.
+Before the registry or the network is blamed for a deadline or a broken connection, the daemon is asked whether it still
+answers: a sick daemon causes the same. So does a host that did not run, or had no time left for the step.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from lib.progress import Observer
 from lib.result import Outcome, Push, Step, StepName
 from lib.target import Target
 
-#: How long the daemon has to answer when it is asked whether it is there, and the CLI when it is asked for itself.
+#: How long the daemon has to answer when asked whether it is there, and the CLI when asked about itself.
 ASK_SECONDS = 3.0
 _ASK_CLI_SECONDS = 2.0
 
-#: Deadline of each docker command that is not a step: the step's own, if that is shorter.
+#: Deadline of each docker command that is not a step: a step's, if that is shorter.
 _UPKEEP_SECONDS = 20.0
 
-#: Reasons that a sick daemon brings about, too. In a login it can be any: without a daemon, newer CLIs try themselves.
+#: Reasons that a sick daemon causes, too. In a login it can be any: without a daemon, newer CLIs log in themselves.
 _DAEMON_IN_DOUBT = frozenset({Reason.TIMEOUT, Reason.RESET, Reason.REFUSED, Reason.UNCLASSIFIED})
 
-#: Reasons that a host which did not run brings about, too: what waited for it gave up, or its connections are dead.
+#: Reasons that a host that did not run causes, too: what waited for it gave up, or its connections are dead.
 _TIME_IN_DOUBT = frozenset({Reason.TIMEOUT, Reason.RESET, Reason.DNS, Reason.UNREACHABLE})
 
-#: Scopes of those whom a command that never leaves the host can't meet.
+#: Scopes that a command that never leaves the host can't have.
 _OUTSIDE = frozenset({Scope.REGISTRY, Scope.CREDENTIALS, Scope.NETWORK})
 
 _A = TypeVar("_A", bound=DockerAnswer)
@@ -64,15 +64,15 @@ class Steps:
     """The steps of one cycle.
 
     Attributes:
-        done: those that came to their end so far, in their order.
+        done: those that have ended so far, in their order.
         docker: the CLI to ask the daemon with.
-        last_push: what was pushed before this cycle, None if nothing was.
-        pulse: whether this host runs meanwhile; whoever runs the cycle has it taken.
+        last_push: the last push before this cycle, None if there was none.
+        pulse: whether this host runs meanwhile; the caller has to take it.
     """
 
     def __init__(self, target: Target, observer: Observer, docker: Docker, transfers: Transfers | None = None) -> None:
-        """Given the target, who is told of each step, the CLI to ask the daemon with, and the transfers of all targets:
-        the cycle begins now.
+        """Given the target, the observer of its steps, the CLI to ask the daemon with, and the transfers of all
+        targets. The cycle begins now.
         """
         self.done: list[Step] = []
         self.last_push: Push | None = None
@@ -86,7 +86,7 @@ class Steps:
         self.pulse = Pulse(docker, ASK_SECONDS, target.step_timeout)
 
     def docker_answers(self) -> bool:
-        """Return whether docker works, asked only if the last step casts a doubt on that."""
+        """Return whether docker works; ask only if the last step casts doubt on that."""
         if not self.done or self.done[-1].reason not in (Reason.DAEMON, Reason.CLI):
             return True
         try:
@@ -110,7 +110,7 @@ class Steps:
         """
         answer = self.run_unless(_never, name, action, judge)
         if answer is None:
-            raise AssertionError("a step is skipped only where that is accepted")
+            raise AssertionError("a step is skipped only if that is accepted")
         return answer
 
     def run_unless(
@@ -120,7 +120,7 @@ class Steps:
         action: Callable[[float], _A],
         judge: Callable[[_A], Failure | None] | None = None,
     ) -> _A | None:
-        """Run one step whose command may fail in an accepted way, which makes it a skipped one.
+        """Run one step whose command may fail in an accepted way: then the step is skipped.
 
         Given what accepts a failure, and as for `run()`, return the answer; None if the step is skipped. Raise
         StepFailed.
@@ -144,8 +144,8 @@ class Steps:
         return answer
 
     def begin(self, name: StepName) -> None:
-        """Given a step, let it be under way, for all who want to know, from before its command: what that needs on this
-        host can take longer than the command. Its own seconds are the command's.
+        """Given a step, report it as under way even before its command: preparing that on this host can take longer
+        than the command. The step's seconds are the command's.
         """
         if self._under_way is not name:
             self._under_way = name
@@ -163,7 +163,7 @@ class Steps:
             self.fail(name, self._blame_host(error), error.answer)
 
     def prepare_logins(self, name: StepName, docker: Docker, host: str, source: Path | None) -> None:
-        """Given a step, the CLI, a registry and a folder with logins to take, make the CLI's config folder ready.
+        """Given a step, the CLI, a registry and a folder with logins to take, prepare the CLI's config folder.
 
         Raise StepFailed.
         """
@@ -175,7 +175,7 @@ class Steps:
             self.fail(name, Failure(reason_of(error, Reason.CREDENTIAL_HELPER), detail))
 
     def fail(self, name: StepName, failure: Failure, answer: DockerAnswer | None = None) -> NoReturn:
-        """Note a step as failed before it began. Given its name, why, and what took how long. Raise StepFailed."""
+        """Note a step as failed before it began. Given its name, why, and how long preparing took. Raise StepFailed."""
         self.begin(name)
         self._fail(name, failure, answer or DockerAnswer(seconds=0.0))
 
@@ -198,14 +198,15 @@ class Steps:
         return min(self._target.step_timeout, self._target.cycle_timeout - (time.monotonic() - self._begun))
 
     def _came_too_late(self, name: StepName) -> DockerError:
-        # A step before it that the network kept would have been ended itself: what took the time since is the host's.
+        # A previous step that the network held up would have been ended itself: so this host's work took the time
+        # since.
         detail = f"the cycle's deadline of {self._target.cycle_timeout:g} s passed before docker {name} began"
         return DockerError(Failure(Reason.STARVED, f"{detail}: work on this host took the time"))
 
     def _judge(self, name: StepName, judge: Callable[[_A], Failure | None], answer: _A) -> None:
         try:
             failure = judge(answer)
-        except DockerError as error:  # it had to ask docker more, and did not get an answer
+        except DockerError as error:  # it had to ask docker more, and got no answer
             failure = self._blame_host(error)
         if failure is not None:
             self._fail(name, failure, answer)
@@ -232,14 +233,14 @@ class Steps:
         return failure
 
     def _blame_host(self, error: DockerError, reason: Reason = Reason.DAEMON) -> Failure:
-        """Given how a command failed that never leaves the host, and the reason if all else is well, judge it."""
+        """Given how a command failed that never leaves the host, and the reason if all else is fine, judge it."""
         if error.failure.scope not in _OUTSIDE:
             return error.failure
         return self._blame_docker(error.failure) or self._blame_time(error) or Failure(reason, error.failure.detail)
 
     def _blame_time(self, error: DockerError, name: StepName | None = None, given: float = 0.0) -> Failure | None:
-        """Given how a command failed, and if it was a step for the network, that and its deadline, return it as this
-        host's failure if that did not run, or left it too little time.
+        """Given how a command failed, and for a step that uses the network, that step and its deadline, return this
+        host's failure if the host did not run, or left the step too little time.
         """
         target = self._target
         why = self.pulse.why_starved(error.answer.seconds)
@@ -249,7 +250,7 @@ class Steps:
         return Failure(Reason.STARVED, f"{error.failure.detail}; {why}") if why else None
 
     def _blame_docker(self, failure: Failure) -> Failure | None:
-        """Given a failure that others are to blame for, ask docker itself; return the failure if it is docker's."""
+        """Given a failure that is blamed on others, ask docker itself; return the failure if it is docker's."""
         try:
             self.docker.version(ASK_SECONDS)
         except DockerError as error:
@@ -265,7 +266,7 @@ class Steps:
 
     @cached_property
     def _helper(self) -> HelperAnswer:
-        """What the credential helper answers, if one has a part in this: asked at most once, as a step fails."""
+        """The credential helper's answer, if one is involved: asked at most once, as a step fails."""
         if self._target.docker_config is None:
             return HelperAnswer()
         return ask_helper(self.docker.runner, self.docker.env, self.docker.config, self._target.registry)
@@ -286,7 +287,7 @@ def upkeep_seconds(target: Target) -> float:
 
 
 def reason_of(error: Exception, otherwise: Reason) -> Reason:
-    """Given why something was not written, return the reason: a disk that takes no more, or else the given one."""
+    """Given why something was not written, return the reason: a full disk, or else the given one."""
     takes_no_more = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
     return Reason.DISK_FULL if takes_no_more else otherwise
 

@@ -1,8 +1,8 @@
 """Strangers: what those without a login can do with a target's repository.
 
-It is tried right after a cycle that was up: the registry has just proved that it is well, has the image and takes a
-push, and nothing of the image is left on the host. So a refusal is one, and a success is one. What is neither leaves
-what was known before as it was.
+It is tried right after a cycle that was up: the registry has just proved that it works, has the image and accepts a
+push, and nothing of the image is left on the host. So a refusal is a refusal, and a success is a success. Anything else
+leaves the last finding as it was.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from lib.target import StrangersMay, Target
 
 _log = logging.getLogger(__name__)
 
-#: What a stranger's image holds, beside what all our images hold.
+#: The label of a stranger's image, beside those of all our images.
 _PAYLOAD_BYTES = 1024
 
 
@@ -41,14 +41,14 @@ class _Action(StrEnum):
     PUSH = "push"
 
 
-#: What says that strangers are kept out. An image that the registry gave to us a moment ago, and does not find now, is
-#: hidden from them.
+#: The reasons that mean that strangers are kept out. An image that the registry gave to us a moment ago, and does not
+#: find now, is hidden from them.
 _REFUSALS = {
     _Action.PULL: frozenset({Reason.UNAUTHORIZED, Reason.DENIED, Reason.NOT_FOUND}),
     _Action.PUSH: frozenset({Reason.UNAUTHORIZED, Reason.DENIED}),
 }
 
-#: What is logged of what must not be, with what to do, by what strangers tried and whether it worked.
+#: What is logged about an unwanted finding, with what to do, by what strangers tried and whether it worked.
 _UNWANTED = {
     (_Action.PULL, True): (
         "strangers can pull the test image: anybody can read this repository",
@@ -76,11 +76,10 @@ _UNWANTED = {
 
 @dataclass(frozen=True, slots=True)
 class _Tried:
-    """What came of a try.
+    """The outcome of a try.
 
     Attributes:
-        works: whether strangers can do it.
-        fields: what else the log says of that.
+        works: whether strangers can do it. fields: further fields of the log.
     """
 
     works: bool
@@ -108,12 +107,12 @@ class Strangers:
         self._last: dict[_Action, float] = {}
         self._ends = 0.0
         self._name = self._target.stranger_reference.familiar
-        # What has that name on this host waits as what has the test image's does.
+        # An image with that name on this host waits, as one with the test image's name does.
         target = replace(self._target, reference=self._target.stranger_reference)
         self._housekeeping = replace(runner.housekeeping, target=target)
 
     def check(self, cycle: Cycle, before: StrangersMay) -> StrangersMay:
-        """Given the cycle that has just ended, and what was known, try what is due; return what is known now.
+        """Given the cycle that has just ended, and the findings so far, try what is due; return the findings now.
 
         Raise Stopped if the monitor is being stopped meanwhile.
         """
@@ -124,7 +123,7 @@ class Strangers:
         digest = cycle.pushed_digest or cycle.pulled_digest
         wanted = target.strangers_may
         if wanted.pull is not None and digest and self._is_due(_Action.PULL, pull_every(target)):
-            # By its digest: no name that an image of the host may have is touched.
+            # By its digest: no name of an image of the host is touched.
             name = target.reference.at(digest)
             found = replace(found, pull=self._find_out(_Action.PULL, lambda: self._pull(name), before.pull))
         if wanted.push is not None and self._is_due(_Action.PUSH, target.anonymous_every):
@@ -139,9 +138,9 @@ class Strangers:
         return True
 
     def _find_out(self, action: _Action, attempt: Callable[[], _Tried], before: bool | None) -> bool | None:  # noqa: FBT001  it is the value
-        """Given what to try, what tries it, and what was known, return whether it works, and log what is new in that.
+        """Given what to try, what tries it, and the finding so far, return whether it works, and log if that is new.
 
-        If that could not be found out, it is what was known.
+        If that could not be found out, return the finding so far.
         """
         try:
             tried = attempt()
@@ -167,12 +166,12 @@ class Strangers:
         housekeeping = self._runner.housekeeping
         if self._stranger.find((name,), upkeep_seconds(self._target)):
             raise DockerError(Failure(Reason.WARM, "the image is still on this host"))
-        # Whatever way the pull ends, something of it may be there.
+        # However the pull ends, something of it may be there.
         housekeeping.expect_leftovers()
         try:
             tried = self._try(_Action.PULL, self._stranger.pull, name)
         except Stopped:
-            # There will be no next cycle before which what came of it would be removed.
+            # There will be no next cycle before which the rest would be removed.
             housekeeping.expect_leftovers(late=True)
             housekeeping.restore(self._stranger.for_cleanup(), is_last=True)
             housekeeping.take_away(self._stranger.for_cleanup(), name)
@@ -213,7 +212,7 @@ class Strangers:
         try:
             answer = command(name, self._deadline())
         except DockerError as error:
-            # If docker had to try again, the registry was not well: that it then lacked a token says nothing.
+            # If docker had to try again, the registry was not well: that docker then had no token says nothing.
             if error.failure.reason in _REFUSALS[action] and not error.answer.retries:
                 return _Tried(works=False, fields={"detail": error.failure.detail})
             raise
@@ -223,7 +222,7 @@ class Strangers:
     def _deadline(self) -> float:
         """Return the seconds that the next command has. Raise DockerError if there are none left.
 
-        All that is tried at once has no more time than a cycle.
+        Everything that is tried in one turn has as much time as a cycle.
         """
         left = self._ends - self._monotonic()
         if left <= 0:
@@ -245,7 +244,7 @@ class Strangers:
         return docker
 
     def _look(self, docker: Docker) -> None:
-        """Given the CLI, see that no image but a monitor's would be replaced. Raise DockerError if one would."""
+        """Given the CLI, make sure that only a monitor's image would be replaced. Raise DockerError if not."""
         try:
             pulled = docker.pull(self._name, self._deadline())
         except DockerError as error:
@@ -283,5 +282,5 @@ class Strangers:
         with self._housekeeping.building(docker, context) as marked:
             built = marked.build(folder, self._name, self._deadline(), context_name=context.name)
         if built.by_podman:
-            # It keeps an image for the labels, of which `rmi` says nothing, and which carries them.
+            # It keeps an image for the labels, which `rmi` does not mention, and which carries the labels.
             self._housekeeping.expect_leftovers()

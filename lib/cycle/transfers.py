@@ -1,7 +1,7 @@
-"""Transfers: who may hold the engine's slots, of which it has three for pulls and five for pushes of all its clients.
+"""Transfers: who may hold the engine's slots, of which it has three for pulls and five for pushes, for all its clients.
 
-A push that a registry never acknowledges holds its slot when its client is long gone. After five of them no push to any
-other registry begins. Only what this process itself did is known; what others on this host do is not.
+A push that a registry never acknowledges holds its slot long after its client is gone. After five of these no push to
+any other registry begins. Only this process's own transfers are known, not those of others on this host.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Transfers:
 
     @contextmanager
     def noted(self, step: StepName, registry: str) -> Iterator[None]:
-        """Given a step that runs meanwhile, and whose registry it meets, note whether it holds a slot."""
+        """Given a step that runs meanwhile, and its registry, note whether it holds a slot."""
         transfer = _SLOTS.get(step, ""), registry
         self._count(self._under_way, transfer, 1)
         try:
@@ -50,9 +50,9 @@ class Transfers:
     def why_waited(
         self, step: StepName, registry: str, error: DockerError, docker: Docker, seconds: float
     ) -> str | None:
-        """Return why a step that passed its deadline says nothing of its registry, if others kept it from beginning.
+        """Return why a step that passed its deadline says nothing about its registry, if others kept it from beginning.
 
-        Given the step, its registry, how it failed, and the CLI to ask what engine that is within so many seconds.
+        Given the step, its registry, how it failed, and the CLI, to ask within so many seconds which engine that is.
         """
         kind = _SLOTS.get(step, "")
         if not error.only_waited or self._given_up[registry]:
@@ -75,7 +75,7 @@ class Transfers:
 
 
 def _has_slots(docker: Docker, seconds: float) -> bool:
-    # An engine with containerd's image store has none, and calls a layer "Waiting" whatever keeps it.
+    # An engine with containerd's image store has no slots, and calls a layer "Waiting" whatever holds it up.
     try:
         return not docker.store(seconds).startswith(CONTAINERD_STORE)
     except DockerError:

@@ -1,9 +1,9 @@
 """Unfinished: what podman leaves if it is ended in the middle of a build, or while it writes an image.
 
-At SIGTERM it ends as suddenly as at SIGKILL, and it ends with a monitor that is killed. The containers that it worked
-in then stay, and are known by a mark. So does an image that it was writing: nobody can use it, it has no labels yet,
-and as long as it is there, `podman images` fails for everybody. That is known by when it was begun: in a cycle of ours
-that was cut off. A note in the private folder, by the name of the mark, leaves both to whoever comes after.
+At SIGTERM it ends as suddenly as at SIGKILL, and if the monitor is killed, it ends, too. The containers that it worked
+in then stay, and are recognised by a mark. So does an image that it was writing: nobody can use it, it has no labels
+yet, and as long as it is there, `podman images` fails for everybody. It is recognised by when it was begun: in a cycle
+of ours that was cut off. A note in the private folder, by the name of the mark, lets the next process find both.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from lib.instance import Instance
 from lib.neighbours import WRITE_NOTE
 from lib.target import Target
 
-#: How long somebody else may take to write an image to its end: older ones of podman show it meanwhile.
+#: How long somebody else may take to finish writing an image: older versions of podman show it meanwhile.
 _WRITING_SECONDS = 3.0
 
 
 class Unfinished:
-    """The cycles that write images by podman. Any thread may use it."""
+    """The cycles that write images with podman. Any thread may use it."""
 
     def __init__(self, instance: Instance) -> None:
         """Given this process's instance."""
         self._instance = instance
         self._began: dict[str, datetime] = {}  # cycles under way, by test image
-        self._cut_off: set[str] = set()  # those of them of which something was ended by force
+        self._cut_off: set[str] = set()  # those of them in which a command was ended by force
 
     def expect(self, target: Target, docker: Docker) -> None:
-        """Given a target whose cycle begins, and its docker CLI, note that from now on it writes images."""
+        """Given a target whose cycle begins, and its docker CLI, note that it writes images from now on."""
         if docker.builder is BuiltBy.BUILDAH:
             now, name = datetime.now(UTC), target.reference.familiar
             began = self._began.setdefault(name, now)
@@ -41,16 +41,16 @@ class Unfinished:
             self._instance.note(self._note_of(name), json.dumps([began.isoformat(), ends.isoformat()]))
 
     def marked(self, name: str, docker: Docker) -> Docker:
-        """Given the name of a test image, and the docker CLI, return it as it builds that."""
+        """Given the name of a test image, and the docker CLI, return the CLI that builds it with its mark."""
         return docker.marked(self._note_of(name))
 
     def cut_off(self, name: str) -> None:
-        """Given the name of a test image, know that something of its cycle was ended by force."""
+        """Given the name of a test image, note that a command of its cycle was ended by force."""
         if name in self._began:
             self._cut_off.add(name)
 
     def expect_none(self, name: str) -> None:
-        """Given the name of a test image, know that its cycle is over, and nothing is left of it."""
+        """Given the name of a test image, note that its cycle is over, and nothing is left of it."""
         if self._began.pop(name, None) is not None:
             self._instance.done(self._note_of(name))
 
@@ -81,7 +81,7 @@ class Unfinished:
             neighbours.done(note)
 
     def _note_of(self, name: str) -> str:
-        # With whose it is: several in a row can die in cycles of one target.
+        # With its owner: several instances in a row can die in cycles of one target.
         return f"{WRITE_NOTE}{self._instance.name}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
@@ -89,7 +89,7 @@ def _remove(docker: Docker, image: str, seconds: float) -> None:
     try:
         docker.rmi((image,), seconds)
     except DockerError as error:
-        if not error.failure.not_there:  # another target's cycle was quicker
+        if not error.failure.not_there:  # another target's cycle removed it first
             raise
 
 

@@ -1,7 +1,7 @@
 """Failure: one failed step, judged; and classify(): the words of a failed docker command -> Failure.
 
 Nothing else in the program reads docker's words when it fails. `words` finds the error in what was printed, `rules`
-knows what it means, and `reason` whose fault that is; all that others need of them is here.
+knows what it means, and `reason` whose fault that is; everything that others need from them is here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ __all__ = ["WRONG_USAGE", "Failure", "Reason", "Scope", "Verdict", "classify"]
 
 _NO_SUCH_IMAGE = re.compile(r"no such image|image not known|does not exist locally", re.IGNORECASE)
 
-#: Words of `denied` that also fit what does not exist: registries do not let a stranger know which of the two it is.
+#: Words of `denied` that also fit something that does not exist: registries do not tell strangers which of the two it
+#: is.
 _MAY_NOT_EXIST = re.compile(
     r"does not exist or (?:may|no)|or it may not exist|access to the requested resource is not authorized",
     re.IGNORECASE,
@@ -30,9 +31,9 @@ _MAY_NOT_EXIST = re.compile(
 #: The verbs that talk to the registry; `build` can talk to others, and the rest never leaves this host.
 _TO_REGISTRY = frozenset({"login", "pull", "push"})
 
-#: What else a command fails for on this host, if nobody has met the words.
+#: The reason for unknown words of a command that stays on this host.
 _UNMET = {"build": Reason.BUILD, "rmi": Reason.IN_USE, "rm": Reason.IN_USE}
-#: Who does the building, and has trouble with that rather than with itself.
+#: Those who do the building, and have trouble with that rather than with themselves.
 _BUILDING = frozenset({Speaker.CLI, Speaker.RUNTIME})
 _HERE = frozenset(reason for reason in Reason if reason.scope in (Scope.HOST, Scope.CONFIG))
 
@@ -56,11 +57,12 @@ class Failure:
 
     Attributes:
         reason: why.
-        detail: the last message that docker printed, whole, on one line; or our own sentence if it said nothing.
-        not_there: docker's words can mean that the image or repository does not exist (an empty repository), or, of a
+        detail: the last message that docker printed, in full, on one line; or our own sentence if it said nothing.
+        not_there: docker's words can mean that the image or repository does not exist (an empty repository), or, for a
             local command, that the image is not on the host.
         explicit_scope: whose fault it is, if that is not the reason's own scope: only `unclassified` can have another.
-        refused: the request to the engine's API that somebody before the engine does not let through, None if none is.
+        refused: the request to the engine's API that somebody in front of the engine does not let through, None if
+            there is none.
     """
 
     reason: Reason
@@ -89,14 +91,14 @@ def classify(verb: str, exit_code: int, stdout: str, stderr: str, wrong_usage: i
     said = errors(stdout, stderr)
     ending = f"docker {verb} {_ending(exit_code)}"
     if exit_code < 0 or exit_code in _NO_ORDINARY_END:
-        # What it had said until then is not why it ended.
+        # What it said before that is not why it ended.
         return Failure(Reason.CLI, f"{ending}; it had said: {shown(said[0])}" if said else ending)
     moves_layers = verb == "pull" and any(map(_LAYERS.search, (stdout, stderr)))
     for error in said:
         failure = _judged(verb, taken_apart(error, moves_layers=moves_layers))
         if failure is not None:
             return failure
-    detail = shown(said[0]) if said else f"{ending} and said nothing of why"
+    detail = shown(said[0]) if said else f"{ending} and did not say why"
     if exit_code == wrong_usage:
         return Failure(Reason.CLI, detail)
     if verb not in _TO_REGISTRY:
@@ -106,7 +108,7 @@ def classify(verb: str, exit_code: int, stdout: str, stderr: str, wrong_usage: i
 
 
 def _judged(verb: str, said: Said) -> Failure | None:
-    """Given a verb and an error, return who is to blame; None if nobody knows."""
+    """Given a verb and an error, return whose fault it is; None if nobody knows."""
     speaker = speaker_of(said)
     if verb in _TO_REGISTRY:
         reason = meaning(said, verb, speaker.guilty) or speaker.otherwise

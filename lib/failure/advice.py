@@ -1,4 +1,4 @@
-"""Advice: what to do first about a failure. A row of `reason` has the usual one; some cases are plainer.
+"""Advice: what to do first about a failure. A row of `reason` has the usual one; some cases allow plainer advice.
 
 A case is known by its detail, which names the path or limit in question: so advice is the same after a restart.
 """
@@ -21,7 +21,7 @@ def _case(reasons: str, detail: str, advice: str) -> _Case:
     return _Case(frozenset(map(Reason, reasons.split())), Words(detail), advice)
 
 
-#: The reasons, what the detail of a plainer case says, and what to do. The first two are said by `lib.cycle`.
+#: The reasons, what the detail of a plainer case says, and what to do. The first two details come from `lib.cycle`.
 _CASES = (
     _case(
         "unauthorized denied",

@@ -1,8 +1,8 @@
-"""An error taken apart: docker's own words, and what it quotes of somebody outside.
+"""An error taken apart: docker's own words, and those that it quotes from somebody outside.
 
-The distribution API answers with a code and a message, and engines print both: `denied: no such image signature`. What
-stands behind a code, or in the body of an HTTP answer, are that server's words, whatever they sound like; what stands
-before it are docker's. So a full disk is this host's only if docker says so itself.
+The distribution API answers with a code and a message, and engines print both: `denied: no such image signature`. The
+words after a code, or in the body of an HTTP answer, are that server's, whatever they sound like; those before it are
+docker's. So a full disk is this host's only if docker says so itself.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from lib.failure.words import URL, Words, bounded, phrases, plain
 
 
 def status(codes: str) -> str:
-    """Given HTTP statuses as a regular expression, return one for all the ways in which engines name a status."""
+    """Given a regular expression for HTTP statuses, return one for all the ways in which engines write a status."""
     who = r"(?:(?:status|(?<!exit )code)(?: code)?(?: URL)?|http|request to \w+|registry|token \w*)"
     return rf"{who}\W{{1,3}}(?:code\W{{1,2}})?(?:{codes})\b(?!\.\d)"
 
@@ -69,8 +69,8 @@ class Said:
     """An error, taken apart.
 
     Attributes:
-        text: all of it, and no more of it than is matched.
-        own: the part that is docker's own words: all, if it quotes nobody.
+        text: the whole error, as far as it is matched.
+        own: the part that is docker's own words: everything, if it quotes nobody.
         code: the error code of the distribution API that it quotes, or an empty text.
         moves_layers: a pull was moving layers by then: only a layer can still be refused.
     """
@@ -107,7 +107,7 @@ class Said:
 
     @cached_property
     def request(self) -> tuple[str, str]:
-        """Method and URL of the request that the error is about: the last that is named. Empty texts if none is."""
+        """Method and URL of the request that the error is about: the last one named. Empty texts if there is none."""
         named = _REQUEST.findall(self.own) or _REQUEST.findall(self.text)
         return (named[-1][0].lower(), named[-1][1]) if named else ("", "")
 
@@ -122,7 +122,7 @@ class Said:
 
 
 def taken_apart(error: str, *, moves_layers: bool = False) -> Said:
-    """Given an error, and whether a pull was moving layers by then, return it with docker's own words apart."""
+    """Given an error, and whether a pull was moving layers by then, return it with docker's own words separated."""
     text = _MIRRORS.sub("", bounded(error))
     quote = _QUOTE.search(text)
     if quote is None:

@@ -1,6 +1,7 @@
-"""Why a step failed, whose fault that is, and what it says of the registry: Reason, Scope, Verdict.
+"""Why a step failed, whose fault that is, and what it says about the registry: Reason, Scope, Verdict.
 
-All that the program knows of a reason or a scope is in its row here. docs/reasons.md says the same at more length.
+Everything that the program knows about a reason or a scope is in its row here. docs/reasons.md says the same in more
+detail.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any, Self
 
 
 class Verdict(StrEnum):
-    """What a cycle says of its registry."""
+    """What a cycle says about its registry."""
 
     UP = "up"
     DOWN = "down"
@@ -21,8 +22,8 @@ class Scope(StrEnum):
     """Whose fault a failure is.
 
     Attributes:
-        verdict: of a cycle that failed with this scope: `down` if users of the registry meet the fault, too.
-        words: whose fault it is and whether the registry's users meet it, for people: a sentence.
+        verdict: of a cycle that failed with this scope: `down` if users of the registry are affected, too.
+        words: whose fault it is and whether the registry's users are affected, for people: a sentence.
     """
 
     verdict: Verdict
@@ -63,7 +64,7 @@ class Reason(StrEnum):
     words: str
     advice: str
 
-    # A row begins with its name and scope, and has a line for words and one for advice.
+    # A row begins with its name and scope, and has a line for its words and one for its advice.
     # fmt: off
     SERVER_ERROR = ("server_error", Scope.REGISTRY,
         "the registry answered with a server error",

@@ -1,7 +1,7 @@
-"""Refusals: somebody before the engine (a socket proxy, an authorization plugin) does not let a request through.
+"""Refusals: somebody in front of the engine (a socket proxy, an authorization plugin) does not let a request through.
 
-Their words hardly ever say which one that was. The docker command does: each is one request to the engine's API, beside
-what all of them begin with.
+Their words hardly ever say which one. The docker command does: each makes one request to the engine's API, apart from
+those that all of them begin with.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _REFUSED = {
     ),
 }
 
-#: The request by which a docker command does its work, by the command as failures name it. docs/socket-proxies.md says
-#: what else there is.
+#: The request by which a docker command does its work, by the command as failures name it. docs/socket-proxies.md lists
+#: the others.
 REQUESTS = {
     "build": "POST /build",
     "builder": "POST /build/prune",

@@ -1,7 +1,7 @@
-"""The table of words: what each way of putting it means.
+"""The table of words, and what they mean.
 
-The rules stand in the order in which they are tried, and the first that fits decides, among those whose reason the
-speaker can be guilty of (`lib.failure.speaker`). The order matters if an error holds the words of several reasons: this
+The rules are in the order in which they are tried, and the first that fits decides, among those whose reason the
+speaker can be guilty of (`lib.failure.speaker`). The order matters if an error has the words of several reasons: this
 host's troubles come before the network's, and those before the registry's.
 """
 
@@ -17,10 +17,10 @@ from lib.failure.words import Words, phrases
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Words that have one meaning.
+    """Words with one meaning.
 
     Attributes:
-        reason: what they mean.
+        reason: their meaning.
         words: the words.
         verbs: the docker commands for which they mean that; empty: all.
     """
@@ -64,7 +64,7 @@ _HOST = (
         disk is full
         """,
     ),
-    # Nothing was built yet.
+    # Nothing has been built yet.
     _rule(Reason.CLI, "buildx component is missing", "build"),
     # A disk on which nothing can be written.
     _rule(Reason.DAEMON, "read-only file system | input/output error"),
@@ -77,7 +77,7 @@ _HOST = (
         "rmi",
         "rm",
     ),
-    # These quote what a command inside a build said, which is about that command; memory can be the build's own hunger.
+    # These quote a command inside a build, and are about that command; the build itself can have used up the memory.
     _rule(
         Reason.BUILD,
         r"""
@@ -87,7 +87,7 @@ _HOST = (
         """,
         "build",
     ),
-    # The image is gone from this host, whatever registries have.
+    # The image is gone from this host, whatever registries still have.
     _rule(
         Reason.DAEMON,
         r"""
@@ -194,7 +194,7 @@ _REGISTRY = (
         denied | forbidden | {status("403")} | (?<!method )not (?:authorized|allowed|permitted) | no pull access
         """,
     ),
-    # The manifest is there, and what it names is not: lost, or not yet on every replica.
+    # The manifest is there, but not what it names: lost, or not yet on every replica.
     _rule(
         Reason.SERVER_ERROR,
         r"""
@@ -218,10 +218,10 @@ _REGISTRY = (
         got digest | gzip | zlib | zstd
         """,
     ),
-    # What else it understood and refused.
+    # Other requests that it understood and refused.
     _rule(Reason.REJECTED, status("4(?!08)[0-9][0-9]")),
-    # 504 speaks of a timeout too: behind the registry's door, which is the registry's affair. The rest is what docker
-    # says where it gets HTML, nothing, or something else that no registry answers.
+    # 504 mentions a timeout too: one behind the registry's front door, which is the registry's problem. The rest is
+    # what docker says if it gets HTML, nothing, or something else that no registry answers.
     _rule(
         Reason.SERVER_ERROR,
         rf"""
@@ -238,7 +238,7 @@ _REGISTRY = (
 )
 
 _CONNECTION = (
-    # docker says so when it is told to stop, and we did not tell it.
+    # docker says so when it is asked to stop, and we did not ask it.
     _rule(Reason.CLI, "context canceled"),
     _rule(
         Reason.TIMEOUT, r"time(?:d )?-?out | timedout | deadline exceeded | request canceled | did not properly respond"
@@ -255,7 +255,7 @@ _CONNECTION = (
     ),
 )
 
-#: What docker says of an engine that hangs up, if it was not to talk to anybody else.
+#: What docker says of an engine that hangs up, if it did not talk to anybody else.
 _CUT = _rule(
     Reason.DAEMON,
     r"rpc error | deadline exceeded | time(?:d )?-?out | \beof\b | reset by | broken pipe | connection refused",

@@ -1,7 +1,7 @@
-"""Who said why a docker command failed. Between the operator and the registry stand others who use the same words.
+"""Who said why a docker command failed. Others between the operator and the registry use the same words.
 
-A speaker is known by where the words stand, by the path or URL that they name and by the verb, before anybody asks what
-they mean. `lib.failure.rules` then looks only for what this speaker can be guilty of.
+A speaker is recognised by the position of the words, by the path or URL that they name and by the verb, before their
+meaning is looked up. `lib.failure.rules` then looks only for what this speaker can be guilty of.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ class Speaker(Enum):
 
     Attributes:
         guilty: the reasons that it can be guilty of.
-        otherwise: the reason if its words have none of these meanings; None: nobody knows.
+        otherwise: the reason if its words have none of these meanings; None if nobody knows.
     """
 
     guilty: frozenset[Reason]
     otherwise: Reason | None
 
-    # The program, and who is asked on the way to the engine.
+    # The program, and those on the way to the engine.
     HELPER = "credential helper", (Reason.CREDENTIAL_HELPER,)
     DOOR = "context, ssh or socket of the engine", (Reason.DAEMON,)
     GATE = "proxy before the engine's socket", (Reason.DAEMON,)
     PLUGIN = "authorization plugin", (Reason.DAEMON,)
     CLI = "docker program", (Reason.CLI, Reason.REFERENCE, Reason.BUILD)
-    # What works on this host.
+    # Those that work on this host.
     ENGINE = "engine", _LOCAL
     RUNTIME = "containerd or runtime", (Reason.DAEMON, Reason.DISK_FULL, Reason.BUILD)
     # Outside.
@@ -63,7 +63,7 @@ class Speaker(Enum):
         self.guilty = frozenset(reasons)
 
 
-# Signs that stand in docker's own words, without the addresses and names in them.
+# Signs in docker's own words, without the addresses and names in them.
 
 _HELPER = phrases(
     r"""
@@ -85,7 +85,7 @@ _DOOR = phrases(
     failed to dial grpc | code = unavailable desc = (?:connection|transport|error reading)
     """
 )
-#: The engine's API under the names that its clients give it.
+#: The engine's API, by the names that its clients give it.
 _SOCKET = re.compile(r"https?://(?:%2F|docker(?:\.example\.com)?/)|unix://", re.IGNORECASE)
 #: An answer to the CLI that is a page, or only a status: neither is an engine's way, nor how it quotes a registry. Or
 #: BuildKit waits in vain for what the CLI has to open beside the build.
@@ -97,7 +97,7 @@ _GATE = Words(
     |no\ active\ session\ for\ \S+:\ context\ deadline\ exceeded""",
     re.VERBOSE,
 )
-# It does not understand what it is given, or it crashed, or was killed by the kernel for want of memory.
+# It does not understand its arguments, or it crashed, or the kernel killed it for lack of memory.
 _CLI = phrases(
     r"""
     unknown (?:shorthand )?flag | flag needs an argument | flag provided but | invalid argument .{0,300} flag
@@ -120,7 +120,7 @@ _RUNTIME = phrases(
     \bcontainerd(?:: | is |\.sock)
     """
 )
-# The digest of a layer is verified before it is unpacked: whatever goes wrong then is this host's.
+# The digest of a layer is verified before it is unpacked: whatever goes wrong after that is this host's fault.
 _ENGINE = phrases(
     r"""
     (?:register|extract|unpack|apply|add)(?:ing)? (?:\w+ )?layer | applylayer | processing tar file | tar file\(
@@ -132,7 +132,7 @@ _ENGINE = phrases(
     "transport: | storing blob | committing the finished image | creating temporary | containers-storage | fork/exec
     """
 )
-# Errors that only the kernel of this host gives, also to somebody who dials.
+# Errors that only this host's kernel gives, even while dialling.
 _KERNEL = phrases(
     r"""
     no buffer space | too many open files | cannot allocate memory | resource temporarily unavailable
@@ -140,7 +140,7 @@ _KERNEL = phrases(
     (?:connect|sendto|bind): (?:permission denied|operation not permitted|invalid argument)
     """
 )
-#: What only a kernel says of an operation, and what others say of connections as well.
+#: What only a kernel says of an operation, and what others also say of connections.
 _ERRNO = phrases(
     r"""
     no space left on device | .{0,20}quota exceeded | not enough space.{0,20} | there is not enough.{0,20}
@@ -160,7 +160,7 @@ _SHARED_ERRNO = phrases(
     numerical result | key has | required key
     """
 ).pattern
-#: What is done to a path, as Go names it in an error: `open /var/lib/docker/x: permission denied`.
+#: The operation on a path, as Go names it in an error: `open /var/lib/docker/x: permission denied`.
 _OPERATION = phrases(
     r"""
     open(?:at2?)? | creat | close | p?read | p?write | l?seek | f?truncate | f(?:data)?sync | syncfs | [lf]?stat\w*
@@ -185,7 +185,7 @@ _PROXY = phrases(
     unknown scheme
     """
 )
-#: A proxy between the CLI and an engine on TCP, and a status that no registry has.
+#: A proxy between the CLI and an engine on TCP, and a status that no registry uses.
 _TUNNEL = phrases("tunnel or ssl forbidden")
 _PROXY_LOGIN = phrases(f"{status('407')} | proxy authentication")
 #: Proxies that sign the page with which they refuse.
@@ -207,7 +207,7 @@ _REALM = re.compile(r"token|\bauth\b|oauth|\bservice=|\bscope=", re.IGNORECASE)
 
 
 def _serves(url: str) -> Speaker | None:
-    """Given the URL of a request, return who serves it: the API's paths are the registry's, the rest is not."""
+    """Given the URL of a request, return who serves it: the API's paths are the registry's, others are not."""
     endpoint = _ENDPOINT.match(url)
     if endpoint is None:
         return None
@@ -217,14 +217,14 @@ def _serves(url: str) -> Speaker | None:
 
 
 def _is_a_proxys(said: Said) -> bool:
-    """Whether the answer is one of a proxy: a registry's own message, behind its code, can name one."""
+    """Whether the answer is a proxy's: a registry's own message, after its code, can also mention a proxy."""
     if said.is_page and _PROXY_PAGE.search(said.words):
         return True
     return (said.is_page or not said.code) and _PROXY_LOGIN.search(said.words) is not None
 
 
 def _refuses_a_blob(said: Said) -> bool:
-    """Whether a server refuses what its manifest promised, or refuses with a page: no registry's way to say denied."""
+    """Whether a server refuses what its manifest promised, or refuses with a page: no registry says denied that way."""
     if said.code != "denied" and not _REFUSED.search(said.words):
         return False
     method, url = said.request
@@ -232,7 +232,7 @@ def _refuses_a_blob(said: Said) -> bool:
     return said.is_page or gets_blob or said.moves_layers or _BLOB.search(said.own_words) is not None
 
 
-#: The table of signs: a speaker is the first whose sign is there. `own` are docker's own words.
+#: The table of signs: the speaker is the first one whose sign is there. `own` are docker's own words.
 _SIGNS: tuple[tuple[Speaker, Callable[[Said], Any]], ...] = (
     (Speaker.PROXY, lambda said: _TUNNEL.search(said.own_words)),
     (Speaker.HELPER, lambda said: _HELPER.search(said.own_words)),

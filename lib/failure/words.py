@@ -1,7 +1,7 @@
-"""What docker printed, reduced to what says why it failed.
+"""What docker printed, reduced to the part that says why it failed.
 
-Progress and notices go; what can hold misleading words (addresses, names, paths, digests) is taken out before anybody
-matches. What the words mean is `lib.failure`'s to say.
+Progress and notices are dropped; parts that can contain misleading words (addresses, names, paths, digests) are removed
+before matching. `lib.failure` decides what the words mean.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from itertools import islice
 #: How far back from its end an output is searched for an error.
 LINES_SEARCHED = 60
 
-#: An error is matched by its beginning and its end of this many characters: what is longer is somebody's HTML. So no
-#: text, however long, costs more than one pass to find its lines.
+#: Only this many characters at the beginning and the end of an error are matched: longer ones are somebody's HTML. So
+#: no text, however long, costs more than one pass to find its lines.
 CHARACTERS_MATCHED = 3000
 
 
@@ -36,7 +36,7 @@ class Words:
         return self._compiled.search(text)
 
     def match(self, text: str) -> re.Match[str] | None:
-        """Given a text, return how the expression fits at its beginning."""
+        """Given a text, return the match of the expression at its beginning."""
         return self._compiled.match(text)
 
 
@@ -49,7 +49,7 @@ def phrases(text: str) -> Words:
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*|[@-Z\\^_])")
 _INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]+")
 
-# What a line of no use begins with.
+# What a useless line begins with.
 _NOISE = phrases(
     r"""
     \S+: (?:Pulling|Preparing|Waiting|Pushing|Pushed|Downloading|Download complete|Extracting|Verifying|Retrying)
@@ -65,7 +65,7 @@ _NOISE = phrases(
     """
 )
 
-# What a line begins with that was logged, not reported: the error is elsewhere, unless this is all that there is.
+# What a logged line begins with: the error is elsewhere, unless there is nothing else.
 _ASIDE = phrases(
     r"""
     (?:time=(?:"[^"]*"|\S+) )?level=(?!fatal) | (?:DEBU|INFO|WARN|ERRO)\[
@@ -81,9 +81,9 @@ _DIGEST = re.compile(r"\b[0-9a-f]{12,}\b")
 # A path, a repository or an image. Tried at the beginning of a word only, so that it stays linear.
 _NAME = re.compile(r"""(?<![^\s"'`(\[])(?!i/o\b|input/output\b|(?:username|login)/password\b)[^\s"'`(\[]*/[^\s"'`]*""")
 
-# A line that can't begin a message: markup, a point of a list, the second sentence of a notice.
+# A line that can't begin a message: markup, an item of a list, the second sentence of a notice.
 _CONTINUATION = phrases(r"< | \* | Suggest the author | More information at | Please contact the? ?admin")
-# What continues to its end: a registry's list of errors, what ssh said.
+# What continues to the end of the output: a registry's list of errors, what ssh said.
 _LIST = phrases(r"errors: | stderr=")
 _UNFINISHED = phrases(r"(?:error response from daemon:\s*)?\[DEPRECATION NOTICE\]")
 # containerd prints the status of an answer on one line, and the registry's own errors below it.
@@ -102,8 +102,7 @@ _ENGINE_STATUS = re.compile(r"\(HTTP code \d+\) [a-z ]+ - ", re.IGNORECASE)
 
 def errors(stdout: str, stderr: str) -> list[str]:
     """Given what a failed docker command printed, return what can be its error, the last first, each on one line.
-
-    Standard output counts if standard error has nothing to say, and an aside if there is nothing else.
+    Standard output counts if standard error says nothing, and an aside if there is nothing else.
     """
     said = [list(islice(_lines_backwards(text), LINES_SEARCHED)) for text in (stderr, stdout)]
     for aside in (False, True):
@@ -115,7 +114,7 @@ def errors(stdout: str, stderr: str) -> list[str]:
 
 
 def plain(error: str) -> str:
-    """Given an error, return it without what is not a word of docker's, and cut if it is very long."""
+    """Given an error, return docker's own words in it, cut if it is very long."""
     error = bounded(error)
     for pattern, mark in ((_ENGINE_STATUS, ""), (URL, "URL"), (_MARKUP, " "), (_DIGEST, "DIGEST"), (_NAME, "…")):
         error = pattern.sub(mark, error)
@@ -123,7 +122,7 @@ def plain(error: str) -> str:
 
 
 def shown(error: str) -> str:
-    """Given an error, return it for people: on one line, and of a page of HTML or XML only the text."""
+    """Given an error, return it for people: on one line, and of an HTML or XML page only the text."""
     if _PAGE_BEGINS.search(error) is None and _TAG.search(error) is None:
         return " ".join(error.split())
     page = _HIDDEN.sub(" ", error.replace("\\r", " ").replace("\\n", " "))
@@ -150,7 +149,7 @@ def _joined(lines: Iterable[str]) -> list[str]:
     joined: list[str] = []
     for line in lines:
         if joined and joined[-1].endswith(f": {line}"):
-            continue  # an engine that quotes a registry's only message as a list of them
+            continue  # an engine that quotes a registry's only message as a list
         if joined and (_CONTINUATION.match(line) or _goes_on(joined[-1], line)):
             joined[-1] += f"\n{line}"
         else:

@@ -26,7 +26,7 @@ _NAMESPACE = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*", re.ASCII)
 
 
 class OptionsError(CantRun):
-    """What was asked for can't be done. Its text is every fault, one a line.
+    """The options can't be used. The text has every fault, one a line.
 
     Attributes:
         faults: the lines.
@@ -40,8 +40,8 @@ class OptionsError(CantRun):
 def parse_options(argv: Sequence[str], env: Mapping[str, str]) -> Options:
     """Given the command line without the program's name, and the environment, return the options.
 
-    The file is read again each time. Raise OptionsError if anything is wrong, but for faults of single targets that the
-    running monitor tells of, if others are left to test and the configuration is not just to be checked; and
+    The file is read again each time. Raise OptionsError if anything is wrong, except for faults of single targets that
+    the running monitor reports, if others are left to test and the configuration is not just to be checked; and
     SystemExit(0), after printing the help, if that is asked for.
     """
     faults: list[str] = []
@@ -58,7 +58,7 @@ def parse_options(argv: Sequence[str], env: Mapping[str, str]) -> Options:
         file = read_yaml(said["config"].value, lambda _, fault: faults.append(fault))
         top, listed = read_top(file.root, faults) if file.root else ({}, None)
         sources = replace(sources, top=top)
-        # What is missing in a file can only be said of one that was read to its end.
+        # Missing options can be reported only if the file was read to its end.
         if file.broken:
             faults.append(file.broken)
         else:
@@ -71,7 +71,7 @@ def parse_options(argv: Sequence[str], env: Mapping[str, str]) -> Options:
 
 
 def _options(said: Source, targets: tuple[Target, ...], env: Mapping[str, str], faults: list[str]) -> Options:
-    """Given what is said, return the options; if `faults` are added or were there, they are not to be used."""
+    """Given the settings, return the options; if there are `faults`, or some are added, they must not be used."""
     options = Options(**filled(PROCESS_OPTIONS, said), targets=targets)
     if options.web_config is not None:
         faults += _web_config_faults(said["web-config"].place, options.web_config)
@@ -83,7 +83,7 @@ def _options(said: Source, targets: tuple[Target, ...], env: Mapping[str, str], 
 
 
 def _rested_faults(options: Options) -> Iterator[str]:
-    """Given the options, yield what rested images lack."""
+    """Given the options, yield what rested images still need."""
     for target in options.targets:
         if target.cold_images and options.state_dir is None:
             yield (
@@ -123,7 +123,7 @@ def _metrics_file_faults(place: str, path: Path) -> Iterator[str]:
 
 
 def _state_dir(said: Source, env: Mapping[str, str], faults: list[str]) -> Path | None:
-    """Given what is said, return the folder for the history: by option, else the first that systemd made, else None."""
+    """Given the settings, return the folder for the history: by option, else the first that systemd made, else None."""
     by_systemd = env.get("STATE_DIRECTORY", "").partition(":")[0]
     setting = said.get("state-dir", Setting(Path(by_systemd) if by_systemd else None, "STATE_DIRECTORY"))
     folder: Path | None = setting.value
@@ -153,7 +153,7 @@ def changed(before: Options, after: Options) -> list[str]:
 def describe(options: Options) -> str:
     """Given options, return what would run, for people to read and without a secret.
 
-    A sentence, a block for the monitor, one for what all targets have in common, and one a target.
+    A sentence, a block for the monitor, one for what all targets have in common, and one for each target.
     """
     monitor = _shown(options, PROCESS_OPTIONS)
     targets = {target.name: _shown_target(target) for target in options.targets}
@@ -176,7 +176,7 @@ def _shown(owner: Options | Target, options: Iterable[Option]) -> dict[str, str]
 def _shown_target(target: Target) -> dict[str, str]:
     values = _shown(target, [option for option in TARGET_OPTIONS if not (target.read_only and option.pushes)])
     if target.docker_config:
-        del values["username"]  # that it has none does not mean that there is no login
+        del values["username"]  # if it has none, there may still be a login
     return values
 
 

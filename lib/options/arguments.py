@@ -1,8 +1,8 @@
-"""What the command line and the environment say, through configargparse.
+"""The settings on the command line and in the environment, through configargparse.
 
 Flags are read as Go reads them: one dash or two, `-flag=value` or `-flag value`, a switch without a value. argparse
-would complete shortened names, print what it does not know (a mistyped `-pasword=s3cr3t`), and stop at the first
-fault. So it is given `--name=value` only, and texts are made values elsewhere.
+would complete shortened names, print what it does not know (a mistyped `-pasword=s3cr3t`), and stop at the first fault.
+So it is given only `--name=value`, and texts are parsed elsewhere.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     import configargparse
 
 _FLAG = re.compile(r"--?([^-=][^=]*)(?:=(.*))?", re.DOTALL)
-#: A name that can be shown: it has no digits, as no option has, and so is rarely somebody's password.
+#: A name that can be shown: it has no digits, since no option has any, and so is rarely somebody's password.
 _SHOWABLE = re.compile(r"[A-Za-z][A-Za-z_-]{0,39}", re.ASCII)
 _HELP_FLAGS = ("h", "help")
-#: A value that argparse would drop, even behind an equals sign.
+#: A value that argparse would drop, even after an equals sign.
 _DROPPED = "--"
-#: What the original sent its metrics to CloudWatch with. It did so from its own SDK; AWS's agent does it better.
+#: The original's options for sending metrics to CloudWatch. It did that with an SDK; AWS's agent does it better.
 _CLOUDWATCH = re.compile(
     "aws-(access|secret)-key|cloudwatch-(region|namespace|metric-(success|failure|(pull|push)-time))"
 )
@@ -43,7 +43,7 @@ _SERVICE_LINK = re.compile(
 
 
 def read_arguments(argv: Sequence[str], env: Mapping[str, str], faults: list[str]) -> tuple[Source, Source]:
-    """Given the command line without the program's name, and the environment, return what each of the two says.
+    """Given the command line without the program's name, and the environment, return the settings of each.
 
     What is wrong with them is added to `faults`. An option that the command line gives is left out of the
     environment's. Raise SystemExit(0), after the help was printed, if that is asked for.
@@ -100,7 +100,7 @@ def _flags(argv: Sequence[str], faults: list[str]) -> list[str]:
 
 
 def _stray(word: str, position: int) -> str:
-    """Given a word that is neither an option nor the value of one, and its position, return what is wrong with that.
+    """Given a word that is neither an option nor the value of one, and its position, return what is wrong with it.
 
     It is shown only if it names a file of a configuration: any other could be a password.
     """
@@ -113,7 +113,7 @@ def _stray(word: str, position: int) -> str:
 
 
 def _unknown(name: str, value: str | None, position: int) -> Iterator[str]:
-    """Given an option that there is not, its value, and the position of its word, yield what is wrong with that."""
+    """Given an unknown option, its value, and the position of its word, yield what is wrong with it."""
     if _CLOUDWATCH.fullmatch(name):
         if value != "":
             yield f"-{name}: {_NO_CLOUDWATCH}"
@@ -124,9 +124,9 @@ def _unknown(name: str, value: str | None, position: int) -> Iterator[str]:
 
 
 def _is_value(word: str, option: Option | None) -> bool:
-    """Given the word behind an option without an equals sign, return whether it is that option's value.
+    """Given the word after an option without an equals sign, return whether it is that option's value.
 
-    No value begins with a dash, but for a password. Behind an unknown option, whatever it is must not be shown.
+    Only a password may begin with a dash. After an unknown option, the word must not be shown, whatever it is.
     """
     if option is not None and option.metavar == SWITCH:
         return is_boolean(word)
@@ -137,7 +137,7 @@ def _is_value(word: str, option: Option | None) -> bool:
 
 
 def _variables(env: Mapping[str, str], faults: list[str]) -> dict[str, str]:
-    """Given the environment, return what of it sets options, under the options' proper names; nothing empty."""
+    """Given the environment, return the variables that set options, under the options' proper names; no empty ones."""
     names = {environment_name(name): name for name in BY_NAME}
     variables: dict[str, str] = {}
     for variable, text in env.items():
@@ -163,7 +163,7 @@ def _variables(env: Mapping[str, str], faults: list[str]) -> dict[str, str]:
 
 
 def _parser() -> configargparse.ArgumentParser:
-    # Imported here: one that only wants to know what an option is called needs no parser.
+    # Imported here: a caller that only wants the name of an option needs no parser.
     import configargparse  # noqa: PLC0415
 
     parser = configargparse.ArgumentParser(add_help=False, argument_default=configargparse.SUPPRESS, allow_abbrev=False)

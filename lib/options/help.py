@@ -1,4 +1,4 @@
-"""The text of `-help`, from the table of options, as wide as the screen that it is for."""
+"""The text of `-help`, from the table of options, as wide as the screen."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lib.streams import show
 #: Longer lines are hard to follow, shorter ones can't hold an option.
 _WIDEST, _NARROWEST = 100, 30
 
-#: Where the meanings stand beside the options; on a screen of fewer columns than the other, below them.
+#: The column of the meanings, beside the options; on a screen of fewer columns than the second, they are below them.
 _MEANINGS_COLUMN = 34
 _SIDE_BY_SIDE = 80
 _INDENT, _BELOW = "  ", " " * 6
@@ -50,12 +50,12 @@ _EXAMPLES = (
 
 
 def print_help() -> None:
-    """Print the help, as wide as the terminal or as COLUMNS says; 80 columns if neither says."""
+    """Print the help, as wide as the terminal or as COLUMNS says; 80 columns if neither is known."""
     show(help_text(shutil.get_terminal_size().columns))
 
 
 def help_text(columns: int) -> str:
-    """Given the width of the screen in columns, return the help, no line of it longer, but for a word that is."""
+    """Given the width of the screen in columns, return the help. No line is longer, unless a single word is."""
     width = max(_NARROWEST, min(columns, _WIDEST))
     parts = [_USAGE, _wrapped(_ABOUT, width), _wrapped(_SOURCES, width)]
     parts += ["\n".join(_group(group, width)) for group in GROUPS]

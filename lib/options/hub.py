@@ -2,9 +2,9 @@
 
 The figures are Docker's own ("Docker Hub pull usage and limits", docs.docker.com/docker-hub/usage/pulls, in force since
 April 2025, read on 2026-12-01). Within 6 hours: 100 pulls without a login, by IPv4 address or IPv6 /64 subnet; 200 with
-the login of a personal account; no limit with that of a paid one. A pull is a GET of a manifest, and a HEAD is none: so
-a cycle makes two, a read-only one makes one, and a base image that is here already makes none (as a registry's access
-log shows, with docker 28). The way to its store, for the certificate there, takes one an hour.
+the login of a personal account; no limit with that of a paid one. A pull is a GET of a manifest, a HEAD is not: so a
+cycle makes two, a read-only one makes one, and a base image that is here already makes none (as a registry's access log
+shows, with docker 28). Finding its store, for the certificate there, takes one an hour.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _WITHOUT_LOGIN, _PERSONAL = 100, 200
 
 @dataclass(slots=True)
 class _Pulls:
-    """What counts together.
+    """Pulls that count together.
 
     Attributes:
         number: how many pulls within 6 hours, if all is well.
-        targets: the names of those who make them.
+        targets: the names of the targets that make them.
     """
 
     number: float = 0.0

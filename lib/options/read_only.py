@@ -1,4 +1,4 @@
-"""What can be set for a read-only target, and which target a replica can be one of."""
+"""What can be set for a read-only target, and which targets a replica can have as its source."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ _PUSHING = frozenset(option.name for option in TARGET_OPTIONS if option.pushes)
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A target of a list, whatever else may be wrong with it.
+    """A target in a list, whatever else may be wrong with it.
 
     Attributes:
-        name: its label, None if nothing says it.
-        is_read_only: whether it only pulls.
-        replica_of: what names its source, None if nothing does.
+        name: its label, None if it has none. is_read_only: whether it only pulls. replica_of: the setting that names
+            its source, None if there is none.
     """
 
     name: str | None
@@ -28,20 +27,20 @@ class Listed:
 
     @classmethod
     def of(cls, settings: Source) -> Listed:
-        """Given what is said of a target, return it."""
+        """Given the settings of a target, return it."""
         name, repository = (settings.get(key, Setting(None, "")).value for key in ("name", "repository"))
         name = name or (repository.repository if repository else None)
         return cls(name, is_read_only(settings), settings.get("replica-of"))
 
 
 def is_read_only(settings: Source) -> bool:
-    """Given what is said of a target, return whether it only pulls."""
+    """Given the settings of a target, return whether it only pulls."""
     return "read-only" in settings and settings["read-only"].value is True
 
 
 def without_defaults_for_pushes(settings: Source, own: Source) -> Source:
-    """Given what is said of a target, and what it says itself, return it without what is said for all that push, if it
-    does not.
+    """Given the settings of a target, and its own, return them, if it only pulls without the defaults for targets that
+    push.
     """
     if not is_read_only(settings):
         return settings
@@ -49,7 +48,7 @@ def without_defaults_for_pushes(settings: Source, own: Source) -> Source:
 
 
 def read_only_faults(settings: Source) -> Iterator[str]:
-    """Given what is said of a target, yield what contradicts that it only pulls, or that it pushes."""
+    """Given the settings of a target, yield those that contradict that it only pulls, or that it pushes."""
     if is_read_only(settings):
         for name in sorted(_PUSHING & settings.keys()):
             if settings[name].value is not False:

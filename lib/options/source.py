@@ -1,4 +1,4 @@
-"""Sources: what the command line, the environment or a file says, and how one source is laid over another."""
+"""Sources: the settings of the command line, the environment or a file, and which take precedence."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from lib.options.table import Option
 
-#: If one of these is given, those beside it are not taken from sources below; in the same source they are a fault.
+#: If one of these is given, its alternatives are not taken from lower sources; in the same source they are a fault.
 EXCLUSIVE = {
     "username": ("docker-config",),
     "password": ("password-file", "docker-config"),
@@ -22,8 +22,8 @@ EXCLUSIVE = {
 
 
 class PassingFault(str):
-    """A fault of one target alone, which the running monitor calls `unknown`: it may pass, and keeps no other target
-    from being tested.
+    """A fault of one target alone, for which the running monitor calls it `unknown`: it may pass, and does not keep
+    other targets from being tested.
     """
 
     __slots__ = ()
@@ -34,7 +34,7 @@ class Setting:
     """A value that somebody gave.
 
     Attributes:
-        value: what it is; None if the text was not a valid one, and then the fault is already noted.
+        value: the value; None if the text was not valid, and then the fault is already noted.
         place: the place where it was given, as messages name it.
     """
 
@@ -42,12 +42,12 @@ class Setting:
     place: str
 
 
-#: What one source says, by the names of the options.
+#: The settings of one source, by the names of the options.
 Source = dict[str, Setting]
 
 
 def read_value(option: Option, text: str, place: str, faults: list[str]) -> Setting:
-    """Given an option and the text that stands for it at a place, return its value; add a fault if it is not valid."""
+    """Given an option and its text at a place, return its setting; add a fault if the text is not valid."""
     try:
         return Setting(option.parse(text), place)
     except ValueError as error:
@@ -56,7 +56,7 @@ def read_value(option: Option, text: str, place: str, faults: list[str]) -> Sett
 
 
 def overlay(sources: Iterable[Source]) -> Source:
-    """Given sources, the one with precedence first, return what holds when they are laid over each other."""
+    """Given sources, the one with precedence first, return the settings in force."""
     seen: Source = {}
     for source in sources:
         ruled_out = {other for name in seen for other in EXCLUSIVE.get(name, ())}
@@ -65,5 +65,5 @@ def overlay(sources: Iterable[Source]) -> Source:
 
 
 def filled(options: Iterable[Option], source: Source) -> dict[str, Any]:
-    """Given options, and what is said, return the attributes that they fill; none for those that are not there."""
+    """Given options, and settings, return the attributes that these fill; none for options without a setting."""
     return {option.attribute: source[option.name].value for option in options if option.name in source}

@@ -40,13 +40,13 @@ _HOUR = 3600.0
 _DAY = 24 * _HOUR
 
 
-#: The attributes that options fill, and their defaults, which are stated there alone.
+#: The attributes that options fill, and their defaults, which are stated only there.
 _DEFAULTS = {each.name: each.default for owner in (Target, Options) for each in fields(owner)}
 
 
 def _text(value: Any) -> str | None:
     """Given a value, return it as text, a Secret as `<secret>`."""
-    if isinstance(value, float):  # all that has fractions is seconds
+    if isinstance(value, float):  # only seconds have fractions
         return format_duration(value)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
@@ -64,20 +64,21 @@ class Option:
     """One option. To add one that fills an attribute by itself, this row and the attribute are enough.
 
     Attributes:
-        name: as written behind a dash, and as a key of the file.
-        metavar: what stands for its value in `-help`; `SWITCH` for a boolean, true if it is given without a value.
-        parse: from the text that was given to the value. Raises ValueError.
+        name: as written after a dash, and as a key of the file.
+        metavar: its value's placeholder in `-help`; `SWITCH` for a boolean, which is true without a value.
+        parse: returns the value for a text. Raises ValueError.
         help: what it means.
-        fills: the attribute of Target, or of Options, that takes its value; None for the one with its name. What
-            several rows fill, `lib.options.targets` puts together.
-        show: from the attribute's value, if it has one, to its text in `-check-config`, and in `-help` for a default.
+        fills: the attribute of Target, or of Options, that takes its value; None for the one with its name. If several
+            rows fill one, `lib.options.targets` puts them together.
+        show: returns the text of the attribute's value, if it has one, for `-check-config`, and for a default in
+            `-help`.
         none: what `-check-config` shows instead of None; None for nothing.
         is_shown: whether `-check-config` shows it.
-        otherwise: the text that counts if none is given, if that is not the attribute's default.
+        otherwise: the text that counts if none is given, unless that is the attribute's default.
         alias: another spelling of its name.
         in_file: whether it can be a key of the file.
-        pushes: whether it is about what is built or pushed, so that it makes no sense with `read-only`.
-        parse_entry: of a mapping, from the name and the text of an entry to what they stand for. Raises ValueError.
+        pushes: whether it is about building or pushing, so that it makes no sense with `read-only`.
+        parse_entry: for a mapping, returns the entry for a name and a text. Raises ValueError.
     """
 
     name: str
@@ -111,7 +112,7 @@ class Option:
         return self.otherwise if value in (None, MISSING) else self.show(value)
 
     def shown_of(self, owner: Target | Options) -> str | None:
-        """Given what has the attribute, return its value as `-check-config` shows it, None for nothing to show."""
+        """Given an object with the attribute, return its value as `-check-config` shows it, None for nothing."""
         value = getattr(owner, self.attribute)
         return self.none if value is None else self.show(value)
 
@@ -123,7 +124,7 @@ class Group:
     Attributes:
         title: their heading in `-help`.
         per_target: whether each is about one target, and can be given for one; if not, it is about the process.
-        options: they themselves.
+            options: the options.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""From sources to targets: what excludes what, what is required, and whose password goes where."""
+"""From sources to targets: which settings exclude each other, which are required, and whose password goes where."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from lib.target import STRANGER_SUFFIX, Anonymous, Credentials, Target
 
 TARGETS = "targets"
 
-#: If a target has one of these, it takes none from elsewhere: a password goes only where it is meant to go.
+#: If a target has one of these, it takes none of them from elsewhere: a password goes only where it is meant to go.
 _CREDENTIALS = frozenset({"username", "password", "password-file", "docker-config"})
 _SECRETS = ("password", "password-file")
-#: What no flag or variable can say of several targets at once.
+#: Options that no flag or variable can set for several targets at once.
 _IDENTITY = frozenset({"repository", "registry-host"})
 _CREDENTIALS_DIRECTORY = re.compile(r"\$(?:\{CREDENTIALS_DIRECTORY\}|CREDENTIALS_DIRECTORY)(?=/|$)")
-#: What can be shown as a target's name before that was checked.
+#: An unchecked name that may be shown.
 _LABEL = re.compile(r"[!-~]{1,100}")
 
 _TOP_KEYS = {name: option for name, option in BY_NAME.items() if option.in_file}
@@ -49,14 +49,14 @@ class Sources:
 
 
 def read_top(root: Value, faults: list[str]) -> tuple[Source, Value | None]:
-    """Given all of a file, return what it says outside `targets`, and what stands there; add what is wrong."""
+    """Given a whole file, return its settings outside `targets`, and the value of that key; add what is wrong."""
     entries = root.entries({**_TOP_KEYS, TARGETS: None}, _NO_TOP_KEYS)
     targets = entries.pop(TARGETS, None)
     return _source(entries, _TOP_KEYS, faults), targets
 
 
 def _source(entries: Mapping[str, Value], known: Mapping[str, Option], faults: list[str]) -> Source:
-    """Given the entries of a section, and the options that its keys are, return what it says; add what is wrong."""
+    """Given the entries of a section, and the options of its keys, return its settings; add what is wrong."""
     source: Source = {}
     for key, value in entries.items():
         option = known[key]
@@ -73,7 +73,7 @@ def _source(entries: Mapping[str, Value], known: Mapping[str, Option], faults: l
 
 
 def _one_line(value: Value) -> str | None:
-    """Given what a file says, return its text; None, and a fault, if that is not one line."""
+    """Given a value in a file, return its text; None, with a fault, if that is not one line."""
     text = value.text()
     if text is not None and not value.is_one_line:
         value.fault("has a value of more than one line: is a quotation mark missing?")
@@ -82,7 +82,7 @@ def _one_line(value: Value) -> str | None:
 
 
 def _mapping(parse_entry: Callable[[str, str], tuple[str, str]], value: Value, faults: list[str]) -> Setting:
-    """Given what reads an entry of a mapping, and what a file says of it, return its value; add what is wrong."""
+    """Given what parses an entry of a mapping, and the mapping in a file, return its value; add what is wrong."""
     so_far, read = len(faults), dict[str, str]()
     for key, entry in value.items():
         name, text = key.text(), _one_line(entry)
@@ -133,7 +133,7 @@ def listed_targets(listed: Value, sources: Sources, env: Mapping[str, str], faul
         if target is None:
             continue
         targets.append(target)
-        # The host in lower case: it is the same registry, however it is written.
+        # The host in lower case: it is the same registry, however its case is written.
         tested = f"{target.registry.lower()}/{target.reference.path}:{target.reference.tag}"
         rested = (("repository and tag", f"{tested}-cold-{number + 1}") for number in range(target.cold_images))
         for trait in (("name", target.name), ("repository and tag", tested), *rested):
@@ -155,14 +155,14 @@ def _sections(listed: Value) -> list[Value]:
 
 
 def _label(section: Value) -> str:
-    """Given what is to describe a target, return its name as messages show it behind its index; empty for none."""
+    """Given the description of a target, return its name as messages show it after its index; empty for none."""
     entries = section.content.items() if isinstance(section.content, dict) else ()
     name = next((value.content for key, value in entries if key.content == NAME.name), None)
     return f" ({name})" if isinstance(name, str) and _LABEL.fullmatch(name) else ""
 
 
 def _laid_around(own: Source, sources: Sources) -> Source:
-    """Given what a target says itself, return it laid between the sources: its login above flags, the rest below."""
+    """Given a target's own settings, return them between the other sources: its login above flags, the rest below."""
     kept_out: Collection[str] = () if _CREDENTIALS.isdisjoint(own) else _CREDENTIALS
     flags, environment, top = (
         _without(kept_out, source) for source in (sources.flags, sources.environment, sources.top)
@@ -175,14 +175,14 @@ def _without(names: Collection[str], source: Source) -> Source:
 
 
 def _target(settings: Source, place: str, env: Mapping[str, str], faults: list[str]) -> Target | None:
-    """Given what is said of a target, and where it stands, return it, or None with what is wrong in `faults`."""
+    """Given the settings of a target, and its place, return it, or None with what is wrong in `faults`."""
     found = [*_required(settings, place), *_exclusive(settings), *_consistent(settings), *read_only_faults(settings)]
     password_file = _password_file(settings, env, found)
     faults += found
     if any(not isinstance(fault, PassingFault) for fault in found) or None in (one.value for one in settings.values()):
         return None
     value = {name: setting.value for name, setting in settings.items()}
-    # What several options make together; each of the others fills an attribute by itself.
+    # Attributes that several options make together; each of the others fills one by itself.
     reference = value["repository"]
     if "tag" in value:
         reference = replace(reference, tag=value["tag"])
@@ -205,7 +205,7 @@ def _required(settings: Source, place: str) -> Iterator[str]:
 
 
 def _exclusive(settings: Source) -> Iterator[str]:
-    """Given what is said of a target, yield what can't be said together. Only one source can have said it."""
+    """Given the settings of a target, yield those that exclude each other. They can only come from one source."""
     for name, others in EXCLUSIVE.items():
         for other in others:
             if name < other and name in settings and other in settings:
@@ -213,7 +213,7 @@ def _exclusive(settings: Source) -> Iterator[str]:
 
 
 def _consistent(settings: Source) -> Iterator[str]:
-    """Given what is said of a target, yield the values that contradict each other, or what is on the disk."""
+    """Given the settings of a target, yield the values that contradict each other, or the files on the disk."""
     repository, host = _value(settings, "repository"), _value(settings, "registry-host")
     if repository and host and not same_host(repository.host, host):
         on = f"{repository.repository} is on {repository.host}"
@@ -241,7 +241,7 @@ def _consistent(settings: Source) -> Iterator[str]:
 
 
 def _docker_config_faults(place: str, folder: Path) -> Iterator[PassingFault]:
-    from lib.docker.environment import read_config  # noqa: PLC0415  with all of docker, only needed with such a folder
+    from lib.docker.environment import read_config  # noqa: PLC0415  imports all of docker, only needed with such a folder
 
     try:
         read_config(folder)
@@ -250,7 +250,7 @@ def _docker_config_faults(place: str, folder: Path) -> Iterator[PassingFault]:
 
 
 def _password_file(settings: Source, env: Mapping[str, str], faults: list[str]) -> PasswordFile | None:
-    """Given what is said of a target, return its password file, if any, which was read once to see that it can be."""
+    """Given the settings of a target, return its password file, if any, after reading it once as a check."""
     written = _value(settings, "password-file")
     if written is None:
         return None

@@ -1,7 +1,7 @@
-"""What the value of an option may be.
+"""The values that an option may have.
 
-Each `parse_…` takes the text that was given and returns the value, or raises ValueError with one sentence that quotes
-the text (never a secret's) and says what is allowed.
+Each `parse_…` takes a text and returns the value, or raises ValueError with one sentence that quotes the text (never a
+secret) and says what is allowed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LABEL_NAME = re.compile(rf"[A-Za-z0-9](?:[A-Za-z0-9._/-]{{0,{_LONGEST_LABEL - 2
 #: How many labels an image may be given.
 MOST_LABELS = 32
 
-#: What a shell or a template would put something in for.
+#: A variable that a shell or a template would replace.
 _VARIABLE = re.compile(r"\$\{\w+\}|\$[A-Z_][A-Z0-9_]*|\{\{.*\}\}", re.ASCII)
 
 Parse = Callable[[str], Any]
@@ -66,7 +66,7 @@ class Output(StrEnum):
 
 
 class Address(NamedTuple):
-    """An address to listen on; an empty host for all there are."""
+    """An address to listen on; an empty host means all addresses."""
 
     host: str
     port: int
@@ -76,21 +76,21 @@ class Address(NamedTuple):
 
 
 def parse_name(text: str) -> str:
-    """Given a target's name, return it. Raise ValueError for one that is not a fit label."""
+    """Given a target's name, return it. Raise ValueError if it is not fit as a label."""
     if len(text) > LONGEST_NAME or text != text.strip():
         raise ValueError(f"{quoted(text)} is not a name: at most {LONGEST_NAME} characters, no space around them")
     return parse_text(text)
 
 
 def parse_text(text: str) -> str:
-    """Given any text, return it. Raise ValueError if it can't stand in one line of a log."""
+    """Given any text, return it. Raise ValueError if it does not fit into one line of a log."""
     if not text.isprintable():
         raise ValueError(f"{quoted(text)} has a line end or another character that doesn't print")
     return text
 
 
 def parse_path(text: str) -> Path:
-    """Given a path, return it, with `~` at its beginning as in a shell; whether anything is there is not looked at."""
+    """Given a path, return it, with `~` at its beginning expanded as in a shell. Nothing has to be there."""
     try:
         return Path(parse_text(text)).expanduser()
     except RuntimeError:
@@ -126,7 +126,7 @@ def parse_password(text: str) -> Secret:
 
 
 def parse_heartbeat_url(text: str) -> Secret:
-    """Given a URL to report verdicts to, return it. What is wrong with it is said without a word of it."""
+    """Given a URL to report verdicts to, return it. Errors about it quote none of it."""
     try:
         url = urlsplit(text)
         port = url.port
@@ -183,10 +183,10 @@ def parse_address(text: str) -> Address:
 
 @dataclass(frozen=True, slots=True)
 class OneOf:
-    """Parses one of some choices.
+    """Parses one of several choices.
 
     Attributes:
-        choices: they.
+        choices: the choices.
     """
 
     choices: type[StrEnum]
@@ -206,7 +206,7 @@ class Within:
     Attributes:
         parse: parses the quantity.
         least, most: its bounds.
-        show: from a quantity to its text.
+        show: returns the text of a quantity.
     """
 
     parse: Parse
@@ -228,15 +228,15 @@ class Within:
 
 
 def duration_within(least: float, most: float) -> Within:
-    """Given bounds in seconds, return what parses a duration within them."""
+    """Given bounds in seconds, return a parser of durations within them."""
     return Within(parse_duration, least, most, format_duration)
 
 
 def size_within(least: int, most: int) -> Within:
-    """Given bounds in bytes, return what parses a size within them."""
+    """Given bounds in bytes, return a parser of sizes within them."""
     return Within(parse_size, least, most, format_size)
 
 
 def count_within(least: int, most: int) -> Within:
-    """Given bounds, return what parses a whole number within them."""
+    """Given bounds, return a parser of whole numbers within them."""
     return Within(parse_count, least, most, str)

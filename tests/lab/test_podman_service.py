@@ -59,7 +59,7 @@ def test_every_cycle_is_up_and_leaves_nothing(podman, options):
     assert target["last_cycle"]["pulled_digest"] == target["last_cycle"]["pushed_digest"]
     events = [json.loads(line) for line in monitor.log.read_text().splitlines()]
     # Its version takes podman seconds on a busy machine, which is logged as well.
-    failures = {"cycle failed", "could not clean up all that this monitor made; it is tried again later"}
+    failures = {"cycle failed", "could not clean up everything that this monitor made; it tries again later"}
     assert [event for event in events if event["msg"] in failures] == []
     assert holdings(podman) == before
     (of_engine,) = (event for event in events if event["msg"] == "docker")

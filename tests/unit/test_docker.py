@@ -385,7 +385,7 @@ def test_a_deadline_is_a_timeout_with_the_last_words(script, docker):
     spoken, silent = failure_of(docker.pull, NAME, 7).failure, failure_of(docker.push, NAME, 7).failure
 
     assert spoken.reason is silent.reason is Reason.TIMEOUT
-    assert "the last it printed: 1a2b3c4d5e6f: Downloading" in spoken.detail
+    assert "the last thing that it printed: 1a2b3c4d5e6f: Downloading" in spoken.detail
     assert "it printed nothing" in silent.detail
 
 

@@ -440,8 +440,8 @@ DETAILS = {
     "error during connect: command [ssh box] has exited with exit status 255: stderr=Host key verification failed.\nlost connection":
         "error during connect: command [ssh box] has exited with exit status 255: stderr=Host key verification failed. lost connection",
     "ERRO[0000] x509: certificate signed by unknown authority": "ERRO[0000] x509: certificate signed by unknown authority",
-    "": "docker pull failed with exit code 1 and said nothing of why",
-    "5c110056cd4f: Retrying in 1 second\n": "docker pull failed with exit code 1 and said nothing of why",
+    "": "docker pull failed with exit code 1 and did not say why",
+    "5c110056cd4f: Retrying in 1 second\n": "docker pull failed with exit code 1 and did not say why",
 }  # fmt: skip
 
 
