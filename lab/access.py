@@ -46,7 +46,7 @@ class Access:
 
     @property
     def blob_put(self) -> str | None:
-        """The digest of the blob, where one was put or mounted."""
+        """The digest of the blob, if one was put or mounted."""
         if not self._is("blobs", _CREATED):
             return None
         asked = parse_qs(self.query)
@@ -54,12 +54,12 @@ class Access:
 
     @property
     def blob_got(self) -> str | None:
-        """The digest of the blob, where one was read."""
+        """The digest of the blob, if one was read."""
         return self._reference("blobs", "GET", _OK)
 
     @property
     def manifest_put(self) -> str | None:
-        """The tag or digest under which a manifest was put, where one was."""
+        """The tag or digest under which a manifest was put, if one was."""
         return self._reference("manifests", "PUT", _CREATED)
 
     def _is(self, kind: str, status: int) -> bool:

@@ -1,7 +1,7 @@
-"""Alerting: monitors at two vantages, a Prometheus and an Alertmanager with the files of deploy/, and who is told.
+"""Alerting: monitors at two vantages, a Prometheus and an Alertmanager with the files of deploy/, and a receiver.
 
-Both monitors watch one registry, each through a proxy of its own; and past that, as a replica of it. The files are
-taken as they are, but for the addresses of the example, and for what takes time, of which they take less.
+Both monitors watch one registry, each through a proxy of its own; and directly, as a replica of it. The files are used
+as they are, except for the example's addresses, and for waits, which are shorter.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ VANTAGES = ("fra", "nyc")
 SOON = 90
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-#: Waits, and how often all is looked at, are a twentieth as long. But a scrape may take as long as the interval, and on
-#: a busy machine it does take some time.
+#: Waits and intervals are a twentieth as long. But a scrape may take as long as the interval, and on a busy machine it
+#: does take some time.
 _FASTER, _SCRAPE_SECONDS = 20, 2
 _WAIT = re.compile(r"^( *(?:for|keep_firing_for|group_wait|\w+_interval): )(\d+)([smh])$", re.MULTILINE)
 #: What is looked for in the past is looked for in as many scrapes as in the files; and what is recorded of the past, as
@@ -58,9 +58,7 @@ class Alerting(Holding):
     """All of it. A context manager.
 
     Attributes:
-        prometheus: the Prometheus.
-        receiver: whoever is told.
-        monitors, proxies: by vantage.
+        prometheus: the Prometheus. receiver: what gets the notifications. monitors, proxies: by vantage.
     """
 
     prometheus: Prometheus
@@ -106,11 +104,11 @@ class Alerting(Holding):
         self.prometheus = held.enter_context(Prometheus(self.folder / "server", configuration))
 
     def told(self, status: str) -> list[tuple[str, str]]:
-        """Given a status, return what the receiver was told with it, as pairs of receiver and alert."""
+        """Given a status, return the notifications with it, as pairs of receiver and alert."""
         return [(told.receiver, told.labels["alertname"]) for told in self.receiver.told if told.status == status]
 
     def await_told(self, status: str, receiver: str, alert: str) -> None:
-        """Given a status, a receiver and an alert, wait until that was told. Raise LabError, with what was seen."""
+        """Given a status, a receiver and an alert, wait for that notification. Raise LabError, with what was seen."""
         self.await_true(lambda: (receiver, alert) in self.told(status), f"{alert} to be {status}")
 
     def await_true(self, is_so: Callable[[], bool], what: str) -> None:
@@ -121,7 +119,7 @@ class Alerting(Holding):
             raise LabError(f"{error}\n{self._evidence()}") from error
 
     def cycle(self, vantage: str, target: str = "lab") -> dict[str, Any]:
-        """Given a vantage and a target, return the last cycle, as the monitor tells it; empty before the first."""
+        """Given a vantage and a target, return the last cycle, as the monitor reports it; empty before the first."""
         targets = json.loads(self.monitors[vantage].get("/status?format=json")[1])["targets"]
         return next(one["last_cycle"] or {} for one in targets if one["target"] == target)
 
@@ -131,7 +129,7 @@ class Alerting(Holding):
         return cycle["step"], cycle["reason"], cycle["scope"]
 
     def await_quiet(self) -> None:
-        """Wait until all is up, no alert is pending or firing, and the receiver knows; then forget what it was told."""
+        """Wait until all is up, no alert is pending or firing, and the receiver knows; then forget what it got."""
         self.await_true(lambda: all(m.get("/status")[0] == 200 for m in self.monitors.values()), "all to be up")  # noqa: PLR2004  OK
         up = 'registry_monitor_up{target="lab"} == 1'
         self.await_true(lambda: len(self.prometheus.query(up)) == len(self.monitors), "that to be seen")
@@ -178,7 +176,7 @@ class Alerting(Holding):
         return file
 
     def _evidence(self) -> str:
-        """Return what tells why nobody was told: what was seen, scraped and recorded in the last minutes, and told."""
+        """Return what explains a missing notification: what was scraped, recorded and sent in the last minutes."""
         now = time.time()
         queries = (
             "ALERTS",

@@ -1,4 +1,4 @@
-"""Alertmanager, and a receiver that keeps what it is told."""
+"""Alertmanager, and a receiver that keeps the notifications that it gets."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Alertmanager(Watcher):
         super().__init__(folder, (*argv, "--cluster.listen-address=", "--log.level=warn"))
 
     def add(self, name: str, labels: Mapping[str, str]) -> None:
-        """Given an alert's name and its other labels, tell it that this alert fires. Raise LabError."""
+        """Given an alert's name and its other labels, report that alert to it as firing. Raise LabError."""
         pairs = (f"{label}={value}" for label, value in labels.items())
         self._amtool("alert", "add", f"alertname={name}", *pairs)
 
     def inhibited(self) -> list[dict[str, str]]:
-        """Return the labels of the alerts that nobody is told of for another's sake. Raise LabError."""
+        """Return the labels of the alerts that another one inhibits. Raise LabError."""
         alerts: list[dict[str, Any]] = json.loads(self._amtool("alert", "query", "--inhibited", "--output=json"))
         return [alert["labels"] for alert in alerts]
 
@@ -70,7 +70,7 @@ class Receiver(LocalServer):
     """A webhook. A context manager.
 
     Attributes:
-        url: where it is told, without the path, which is up to the sender.
+        url: where it gets notifications, without the path, which is up to the sender.
     """
 
     def __init__(self) -> None:
@@ -86,7 +86,7 @@ class Receiver(LocalServer):
             return list(self._told)
 
     def forget(self) -> None:
-        """Forget what was told so far."""
+        """Forget what came so far."""
         with self._lock:
             self._told.clear()
 
@@ -98,7 +98,7 @@ class Receiver(LocalServer):
             )
 
     def handler(self) -> type[BaseHTTPRequestHandler]:
-        """Return what notes what it is told."""
+        """Return the handler that notes what comes."""
         receiver = self
 
         class Handler(Quiet, BaseHTTPRequestHandler):

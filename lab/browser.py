@@ -1,4 +1,4 @@
-"""The browser: a real Chromium without a window, with a profile of its own, that reaches nothing but this machine."""
+"""The browser: a real Chromium without a window, with a profile of its own, that reaches only this machine."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Browser(Holding):
     driver: webdriver.Chrome
 
     def prepare(self, held: ExitStack) -> None:
-        """Start it. Raise LabError where it is not installed."""
+        """Start it. Raise LabError if it is not installed."""
         chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
         if chromium is None or chromedriver is None:
             raise LabError("chromium or chromedriver is missing. `sh lab/setup.sh --tests` installs them.")
@@ -86,7 +86,7 @@ class Browser(Holding):
         self.command("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
     def set_scripts(self, *, allowed: bool) -> None:
-        """Given whether pages may run scripts, have it so from the next page on."""
+        """Given whether pages may run scripts, apply that from the next page on."""
         self.command("Emulation.setScriptExecutionDisabled", value=not allowed)
 
     def console(self) -> list[str]:

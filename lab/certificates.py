@@ -1,4 +1,4 @@
-"""Certificates: an authority of the lab's own, and what it issues: good ones, and wrong ones of each kind."""
+"""Certificates: the lab's own authority, and what it issues: good certificates, and bad ones of each kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CredentialHelper: a `docker-credential-…` program, in which the Docker CLI looks for logins in place of its own file.
+"""CredentialHelper: a `docker-credential-…` program, in which the Docker CLI looks for logins instead of its own file.
 
 Run as a program, this module is that helper: docker names a verb, and says the rest on standard input.
 """
@@ -26,7 +26,7 @@ class CredentialHelper:
     name = "lab"
 
     def __init__(self, folder: Path) -> None:
-        """Given the folder of a helper that was made before, have it at hand."""
+        """Given the folder of a helper that was made before, use it."""
         self.folder = folder
         self._store = folder / "logins.json"
         self._asked = folder / "asked"
@@ -55,15 +55,15 @@ class CredentialHelper:
         return logins
 
     def asked(self) -> list[str]:
-        """Return the verbs that docker came with so far."""
+        """Return the verbs that docker has used so far."""
         return self._asked.read_text().split() if self._asked.exists() else []
 
     def lock(self) -> None:
-        """Have it refuse every answer from now on, as a keychain does that nobody has unlocked."""
+        """Make it refuse every answer from now on, as a locked keychain does."""
         self._lock.touch()
 
     def break_down(self) -> None:
-        """Have it print each answer from now on, and fail all the same."""
+        """Make it print each answer from now on, and fail all the same."""
         self._broken.touch()
 
     @property

@@ -1,4 +1,4 @@
-"""A program in the background: started, awaited, paused, ended; with what it printed at hand when it does not start."""
+"""A program in the background: started, awaited, paused, ended; with what it printed if it does not start."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LOG_LINES = 25
 
 
 class LabError(Exception):
-    """The lab can't give what was asked for. Its text says what, and ends with what the program printed last."""
+    """The lab can't give what was asked for. The text says what, and ends with what the program printed last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Daemon:
     """A program in the background. A context manager: started on entry, ended on exit.
 
     A subclass says what to run (`program`) and when it is ready (`answers`). Both are asked at every start, so that
-    what was changed in between comes into force.
+    changes in between take effect.
     """
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class Daemon:
         self._held = ExitStack()
 
     def prepare(self, held: ExitStack) -> None:
-        """Given what ends when this does, take what is needed for as long as it is there: ports, folders."""
+        """Given what ends when this does, take what is needed for as long as this runs: ports, folders."""
 
     def program(self) -> Program:
         """Return what to run, with the files that it needs in place."""
@@ -110,7 +110,7 @@ class Daemon:
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it go on after `pause`."""
+        """Let it continue after `pause`."""
         self._signal(signal.SIGCONT)
 
     def __enter__(self) -> Self:

@@ -28,7 +28,7 @@ class Engine(Daemon):
         containerd: the socket of the containerd that it starts.
         programs: what is first on the PATH of its clients: a `docker` put there is the CLI that they use.
         options: further options for dockerd; can be changed.
-        run_by: what its clients' command lines begin with: empty, but if they are not run by root.
+        run_by: what its clients' command lines begin with: empty if they are run by root.
         env: the environment for a docker CLI, or a monitor, that shall work with it. It names a Docker configuration
             folder of the engine's own, so that nobody's `~/.docker` is read or written.
     """
@@ -41,9 +41,8 @@ class Engine(Daemon):
         options: Sequence[str] = (),
         settings: Mapping[str, object] | None = None,
     ) -> None:
-        """Given its folder, which must not exist, what to start (through another program, as the case may be), further
-        options for dockerd, and what stands in its daemon.json, prepare an engine. Raise LabError if the folder's
-        path is too long.
+        """Given its folder, which must not exist, what to start (perhaps through another program), further options for
+        dockerd, and what stands in its daemon.json, prepare an engine. Raise LabError if the folder's path is too long.
         """
         super().__init__()
         self.folder = folder
@@ -63,7 +62,7 @@ class Engine(Daemon):
         self.env["PATH"] = os.pathsep.join((str(self.programs), self.env["PATH"]))
 
     def program(self) -> Program:
-        """Return dockerd's command. Neither bridge nor firewall: nothing of it is to be seen outside its folder."""
+        """Return dockerd's command. Neither bridge nor firewall: nothing of it shall be visible outside its folder."""
         (self.folder / "config").mkdir(parents=True, exist_ok=True)
         argv = (
             *self._dockerd,
@@ -77,7 +76,7 @@ class Engine(Daemon):
             *self.options,
         )
         log = self.folder / "dockerd.log"
-        # Marked apart from the clients, so that `kill` meets the engine's own processes only.
+        # Marked differently from the clients, so that `kill` ends only the engine's own processes.
         return Program(argv, lab_environment(self._run), log=log, output=log)
 
     def answers(self) -> bool:

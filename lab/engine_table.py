@@ -1,4 +1,4 @@
-"""Runs whole cycles on every engine that users have, and writes what came of them as a document.
+"""Runs whole cycles on every engine that users have, and writes the results as a document.
 
     python -m lab.engine_table [--cycles CYCLES] docs/engines.md [NAME ...]
 
@@ -45,7 +45,7 @@ _CYCLES = 200
 _ENOUGH_CYCLES = 40
 _SECONDS_A_CYCLE = 60.0
 
-#: The CLI of Debian's docker.io, beside which another may stand on PATH.
+#: The CLI of Debian's docker.io; there may be another one on PATH.
 _DEBIANS_CLI = Path("/usr/bin/docker")
 
 _CYCLES_TOTAL = re.compile(r'^registry_monitor_cycles_total\{.*verdict="(\w+)".*\} (\S+)$', re.MULTILINE)
@@ -150,7 +150,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of a cell.
+    """The result of a cell.
 
     Attributes:
         cell: which.
@@ -159,7 +159,7 @@ class Result:
         reasons: at which steps they failed, and why.
         divided: of which steps it is known what their seconds went to.
         pushed, read_back: how many layers of payload the registry took, and how many of those it gave back.
-        left, lost: what the engine holds afterwards and did not before, and what it holds no more.
+        left, lost: what the engine holds afterwards and did not before, and what it no longer holds.
         grown: what else it grew by.
         seconds: how long a cycle took, on average.
     """
@@ -288,7 +288,7 @@ def measure(
             verdicts = verdicts_of(monitor)
             seconds = (time.monotonic() - begun) / verdicts.total()
             metrics = monitor.get("/metrics")[1]
-            # What the next cycle pushes it may not come to read back.
+            # The next cycle may not get to read back what it pushes.
             pushed = _layers(registry, registry.blobs_put(path))[: cycles * LAYERS]
             monitor.stop()
         after, space_after = holdings(engine), space(engine, rest_seconds)
@@ -309,7 +309,7 @@ def measure(
 
 
 def _furnish(engine: Engine | Podman) -> None:
-    """Given an engine, have somebody else's things on it: an image, and what their build left in the build cache."""
+    """Given an engine, put somebody else's things on it: an image, and what their build left in the build cache."""
     engine.docker("import", "-", "somebody/kept:1", stdin=file_system("kept"))
     context = engine.folder / "somebodys"
     context.mkdir()

@@ -1,6 +1,6 @@
 """Engines of every kind that users have: Docker of another Debian, with either image store, and podman under its name.
 
-Another Debian's programs run in its root, where nothing of this machine is seen but the folder that they work in.
+Another Debian's programs run in its root file system, where of this machine they see only the folder that they work in.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from lab.root import make_root
 #: What another Debian needs to be an engine of its own.
 PACKAGES = ("docker.io", "docker-cli", "docker-buildx", "podman", "iptables", "ca-certificates")
 
-#: The Debians whose engines are met, besides this machine's own, and what else is needed of the newest: to be reached
-#: over ssh, and to be an engine without root.
+#: The Debians whose engines are tested, besides this machine's own, and what else the newest needs: to be reached over
+#: ssh, and to run an engine without root.
 OLDER, NEWEST = "trixie", "forky"
 _FURTHER = {NEWEST: ("openssh-server", "iproute2", "rootlesskit", "slirp4netns", "uidmap")}
 
@@ -37,7 +37,7 @@ _CLI = Path("usr/bin/docker")
 _BUILDX = Path("usr/libexec/docker/cli-plugins/docker-buildx")
 
 #: Mounts what a program needs into a root, and a folder at its own path, in a mount namespace of its own, and becomes
-#: the program. The mounts are gone when it ends, whatever way that is.
+#: the program. The mounts are gone when it ends, however that happens.
 _SCRIPT = """
 set -e
 root=$1 folder=$2
@@ -108,7 +108,7 @@ class DebianDocker(Engine):
         self.root = root
 
     def prepare(self, held: ExitStack) -> None:
-        """Put its CLI, and that one's buildx, where its clients find them."""
+        """Put its CLI, and the CLI's buildx, where its clients find them."""
         super().prepare(held)
         plugins = self.folder / "config" / "cli-plugins"
         for place, program in ((self.programs, _CLI), (plugins, _BUILDX)):
@@ -123,7 +123,7 @@ class Podman:
         folder: where everything of it is.
         data: its own folder, with its images.
         programs: what is first on the PATH of its clients; `docker` there is podman.
-        run_by: what its clients' command lines begin with: empty, but if they are not run by root.
+        run_by: what its clients' command lines begin with: empty if they are run by root.
         env: the environment for a docker CLI, or a monitor, that shall work with it.
     """
 
@@ -150,7 +150,7 @@ class Podman:
         storage = {"driver": "overlay", "graphroot": str(self.data), "runroot": str(self.folder / "run")}
         lines = [f"{key} = {json.dumps(value)}" for key, value in storage.items()]
         (self.folder / "storage.conf").write_text("\n".join(["[storage]", *lines]) + "\n")
-        # As docker has it by itself: a registry on loopback needs no TLS.
+        # As with docker: a registry on loopback needs no TLS.
         (self.folder / "registries.conf").write_text('[[registry]]\nlocation = "127.0.0.1"\ninsecure = true\n')
         self.programs.mkdir()
         program = self.programs / "docker"

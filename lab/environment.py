@@ -1,4 +1,4 @@
-"""The environment of the lab's programs: the caller's, without what would lead them out of the lab."""
+"""The environment of the lab's programs: the caller's, without variables that would lead them out of the lab."""
 
 from __future__ import annotations
 

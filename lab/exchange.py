@@ -1,4 +1,4 @@
-"""Exchange: one connection's requests, each passed on to a registry or met with something else."""
+"""Exchange: one connection's requests, each passed on to a registry or answered in another way."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Exchange(BaseHTTPRequestHandler):
         """Given a connection, the registry's address, and what becomes of a method and path, serve it to its end."""
         self.upstream = upstream
         self._action_for = action_for
-        super().__init__(connection, connection.getpeername(), None)  # type: ignore[arg-type]  # no server stands behind it
+        super().__init__(connection, connection.getpeername(), None)  # type: ignore[arg-type]  # there is no server behind it
 
     def _act(self) -> None:
         self.body: Body = _read_body(self)
@@ -65,7 +65,7 @@ class Exchange(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_CONNECT = _act  # noqa: N815  http.server's names
 
     def log_message(self, *_: object) -> None:
-        """Nothing: the registry's own log tells what came through."""
+        """Nothing: the registry's own log shows what came through."""
 
     def send(self, status: int, headers: Mapping[str, str], body: Iterable[bytes]) -> None:
         """Given an answer, send it as it is."""

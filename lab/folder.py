@@ -1,8 +1,8 @@
 """The lab's folder, and the removal of what dead labs left.
 
 A living lab holds a lock on its folder: the kernel lifts it however the lab ends. A folder without a lock is a dead
-lab's. The processes of a lab are known by their environment, which every child inherits: it names the folder, or one
-below it. Nothing is ever chosen by the name of a program.
+lab's. The processes of a lab are recognised by their environment, which every child inherits: it names the folder, or
+one below it. Nothing is ever chosen by the name of a program.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def mounts(folder: Path) -> list[Path]:
 
 
 def processes(folder: Path) -> list[int]:
-    """Given a lab's folder, return the processes that carry its mark, but for the one that asks."""
+    """Given a lab's folder, return the processes that carry its mark, except the one that asks."""
     return [pid for pid in _pids() if pid != os.getpid() and _is_marked(pid, folder)]
 
 

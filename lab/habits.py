@@ -1,4 +1,4 @@
-"""Habits: what registries do by their nature and not by a fault, as actions for a `lab.proxy.Proxy` before one."""
+"""Habits: what registries do by design, not by a fault, as actions for a `lab.proxy.Proxy` in front of one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _REPOSITORY = re.compile(r"/v2/(?P<name>.+)/(?:blobs|manifests|tags)/")
 
 
 def publishing_late(seconds: float) -> Action:
-    """Given how long, return what answers a manifest with 202, and hands it to the registry only so much later."""
+    """Given how long, return what answers a manifest with 202, and passes it to the registry only after that time."""
 
     def act(exchange: Exchange) -> None:
         body = b"".join(exchange.body)
@@ -33,7 +33,7 @@ def publishing_late(seconds: float) -> Action:
 
 
 def immutable(refusal: Action) -> Action:
-    """Given how the registry refuses, return what lets each tag be put once, and refuses it from then on."""
+    """Given how the registry refuses, return what accepts each tag once, and refuses it from then on."""
     taken: set[str] = set()
 
     def act(exchange: Exchange) -> None:
@@ -47,7 +47,7 @@ def immutable(refusal: Action) -> Action:
 
 
 def created_first(created: Container[str]) -> Action:
-    """Given the repositories that there are, by their paths, return what knows no others, neither to read nor write."""
+    """Given the existing repositories, by their paths, return what knows no others, neither to read nor to write."""
 
     def act(exchange: Exchange) -> None:
         match = _REPOSITORY.match(exchange.path)

@@ -1,4 +1,4 @@
-"""A service that heartbeats are sent to: keeps what it is asked for, and answers as the path says."""
+"""A service that heartbeats are sent to: it keeps the requests, and answers as their path says."""
 
 from __future__ import annotations
 

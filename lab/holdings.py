@@ -1,4 +1,4 @@
-"""Holdings: what an engine holds, as its CLI and its containerd list it, and what its folder takes."""
+"""Holdings: what an engine holds, as its CLI and its containerd list it, and how much its folder takes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ REST_SECONDS = 4.0
 def holdings(engine: Engine | Podman) -> frozenset[str]:
     """Given an engine, return what it holds, a line each: its images with their names, its containers and volumes, the
     records of its build cache, and what its containerd keeps of content and snapshots. Before that, its containerd
-    removes what nothing refers to any more. No build or pull may be under way.
+    removes what nothing refers to. No build or pull may be under way.
     """
     held = engine.docker("images", "--all", "--no-trunc", "--format=image {{.ID}} {{.Repository}}:{{.Tag}}").stdout
     # podman lists those that it builds in only if it is asked for them.
@@ -57,7 +57,7 @@ def by_kind(lines: Iterable[str]) -> Counter[str]:
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """What an engine takes that nobody lists.
+    """Space that an engine takes and does not list.
 
     Attributes:
         history_blobs: how many blobs BuildKit's history of builds has.
@@ -71,7 +71,7 @@ class Space:
     data_files: int
 
     def __sub__(self, before: Space) -> Space:
-        """Given what it took before, return what it takes more."""
+        """Given what it took before, return how much more it takes."""
         return Space(*(now - then for now, then in zip(astuple(self), astuple(before), strict=True)))
 
 

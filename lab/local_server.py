@@ -1,4 +1,4 @@
-"""LocalServer: an HTTP server of the lab's own, on loopback."""
+"""LocalServer: the lab's own HTTP server, on loopback."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class LocalServer(Closing):
 
 
 class Quiet(BaseHTTPRequestHandler):
-    """Logs nothing: what was asked for is not what a test looks at."""
+    """Logs nothing: tests don't look at the requests."""
 
     def log_message(self, *_: object) -> None:
         """Log nothing."""

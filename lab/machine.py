@@ -1,4 +1,4 @@
-"""The machine: a Debian whose systemd really boots, in a container of systemd-nspawn's, on this host's network."""
+"""The machine: a Debian whose systemd really boots, in a container of systemd-nspawn, on this host's network."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Machine(Daemon):
         remove(self._folder)
 
     def program(self) -> Program:
-        """Return nspawn's command. Nothing of the host's systemd is needed, or told."""
+        """Return nspawn's command. It neither needs the host's systemd nor reports to it."""
         log = self._folder / "machine.log"
         argv = (
             "systemd-nspawn",

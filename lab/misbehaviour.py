@@ -1,8 +1,8 @@
-"""Misbehaviour: what a proxy can do to docker in place of what a registry would.
+"""Misbehaviour: what a proxy can do to docker instead of what a registry would do.
 
-A *door* is what becomes of a connection before its first request: `tls`, `plain`, `reset_at_door`, `silence_at_door`.
-An *action* is what becomes of a request: `answer`, `reset`, `silence`, `late`, `uploading`, `downloading`, `shortened`.
-A *change* is what becomes of a body on its way up or down: `slowed`, `stalled`, `torn`, `cut`, `flipped`.
+A *door* is what happens to a connection before its first request: `tls`, `plain`, `reset_at_door`, `silence_at_door`.
+An *action* is what happens to a request: `answer`, `reset`, `silence`, `late`, `uploading`, `downloading`, `shortened`.
+A *change* is what happens to a body on its way up or down: `slowed`, `stalled`, `torn`, `cut`, `flipped`.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def plain(connection: socket.socket) -> socket.socket:
 def tls(certificate: Path, clients: Path | None = None) -> Door:
     """Return the door of a server that speaks TLS.
 
-    Given a file with the certificate that it shows, and its key, and, where clients have to show one too, a file with
-    the certificate of the authority that issues theirs.
+    Given a file with the certificate that it shows, and its key, and, if clients have to show one too, a file with the
+    certificate of the authority that issues theirs.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
@@ -65,7 +65,7 @@ def silence_at_door(connection: socket.socket) -> socket.socket:
 def answer(
     status: int, body: bytes = b"", content_type: str = "application/json", headers: Mapping[str, str] | None = None
 ) -> Action:
-    """Given an answer, return what gives it in place of the registry's."""
+    """Given an answer, return what gives it instead of the registry's."""
 
     def act(exchange: Exchange) -> None:
         own = {"Content-Type": content_type, "Content-Length": str(len(body))}
@@ -76,7 +76,7 @@ def answer(
 
 
 def reset(exchange: Exchange) -> None:
-    """Reset the connection in place of an answer."""
+    """Reset the connection instead of an answer."""
     break_off(exchange.connection)
 
 
@@ -101,7 +101,7 @@ def late(published: threading.Event) -> Action:
 
 
 def calling(told: Callable[[], None], then: Action = forward) -> Action:
-    """Given whom to tell of a request, return what tells and then does another action."""
+    """Given what to notify of a request, return what notifies it and then does another action."""
 
     def act(exchange: Exchange) -> None:
         told()

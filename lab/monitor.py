@@ -19,11 +19,11 @@ from lab.port import Port
 
 #: What its command begins with.
 PROGRAM = (sys.executable, str(Path(__file__).resolve().parent.parent / "monitor.py"))
-#: Options with which not much time passes between two cycles.
+#: Options with which little time passes between two cycles.
 QUICK = ("-run-test-every=500ms", "-retry-every=500ms", "-payload-size=64KiB")
-#: A proxy that there is none: for a monitor of registries that have names which are others' outside of the lab.
+#: A proxy that does not exist: for a monitor of registries whose names belong to others outside the lab.
 NO_WAY = "http://127.0.0.1:9"
-#: How long what comes soon may take, in seconds; on a busy machine, too.
+#: How long something that should come soon may take, in seconds, even on a busy machine.
 SOON = 30.0
 
 _ANSWER_SECONDS = 10.0
@@ -48,8 +48,8 @@ def once(
 ) -> tuple[int, list[dict[str, Any]], str]:
     """Run the monitor once over all its targets.
 
-    Given an engine, the monitor's options, and what its environment is to have besides, return the exit code, the
-    cycles in the shape of `-output=json`, and what it wrote to standard error.
+    Given an engine, the monitor's options, and further variables of its environment, return the exit code, the cycles
+    in the shape of `-output=json`, and what it wrote to standard error.
     """
     done = subprocess.run(
         [*PROGRAM, "-once", "-output=json", *options],
@@ -70,14 +70,13 @@ class Monitor(Daemon):
     """The monitor as a service. A context manager: it answers on entry, and is ended on exit.
 
     Attributes:
-        url: where it answers.
-        log: the file with all that it prints.
+        url: where it answers. log: the file with everything that it prints.
     """
 
     url: str
 
     def __init__(self, folder: Path, engine: Surroundings, *options: str, run_by: Sequence[str] = ()) -> None:
-        """Given its folder, which must exist, the engine that it uses, its options but for `listen`, and what its
+        """Given its folder, which must exist, the engine that it uses, its options except `listen`, and what its
         command line begins with if it is not to be run by root, prepare it.
         """
         super().__init__()
@@ -115,7 +114,7 @@ class Monitor(Daemon):
                 return answer.code, answer.read().decode()
 
     def verdict(self) -> tuple[int, str | None, str | None]:
-        """Return the HTTP status of /status, and the verdict and the reason that it tells of its only target.
+        """Return the HTTP status of /status, and the verdict and the reason in it of the only target.
 
         Raise OSError, or LabError if the answer is no status.
         """
@@ -127,7 +126,7 @@ class Monitor(Daemon):
         return code, target["verdict"], (target["last_cycle"] or {}).get("reason")
 
     def troubles(self) -> list[dict[str, Any]]:
-        """Return what its log, as JSON, has of level warn and error; but for that it tests more often than it can."""
+        """Return the events of level warn and error in its JSON log, except that its schedule can't keep up."""
         events = map(json.loads, self.log.read_text().splitlines())
         troubles = (event for event in events if event["level"] in {"warn", "error"})
         return [event for event in troubles if "can't keep up" not in event["msg"]]

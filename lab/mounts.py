@@ -1,6 +1,6 @@
 """Mounts: files that one program sees at other places, and small disks.
 
-A lab that ends, or is found dead, unmounts what is below its folder; so it needs no care where the test was killed.
+A lab that ends, or is found dead, unmounts what is below its folder; so a killed test needs no care.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from lab.folder import unmount
 
 #: Mounts pairs of its arguments up to `--`, the first on the second, in a mount namespace of its own, and then becomes
-#: what follows. The namespace, with what is mounted in it, is gone when the program ends, whatever way that is.
+#: what follows. The namespace, with what is mounted in it, is gone when the program ends, however it ends.
 _SCRIPT = """
 set -e
 while [ "$1" != -- ]; do
@@ -29,7 +29,7 @@ exec "$@"
 def with_mounts(mounts: Mapping[Path, Path], argv: Sequence[str]) -> tuple[str, ...]:
     """Given files or folders by the places where they are to be seen, and a command, return the command that sees them.
 
-    Its process is the given command's. A folder is made where the place is missing.
+    Its process is the given command's. A missing place is made as a folder.
     """
     told = [str(path) for place, source in mounts.items() for path in (source, place)]
     return ("unshare", "--mount", "--propagation", "slave", "sh", "-c", _SCRIPT, "sh", *told, "--", *argv)
@@ -37,7 +37,7 @@ def with_mounts(mounts: Mapping[Path, Path], argv: Sequence[str]) -> tuple[str, 
 
 @contextmanager
 def small_disk(folder: Path, size_bytes: int) -> Iterator[None]:
-    """Given a folder to make, and how much goes into it, have a small disk there."""
+    """Given a folder to make, and its size, mount a small disk there for a while."""
     folder.mkdir(parents=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "lab", str(folder)], check=True)
     try:
@@ -48,7 +48,7 @@ def small_disk(folder: Path, size_bytes: int) -> Iterator[None]:
 
 @contextmanager
 def filled(folder: Path) -> Iterator[None]:
-    """Given a folder, have the disk that it is on full for a while."""
+    """Given a folder, fill the disk that it is on for a while."""
     filler = folder / "filler"
     try:
         with filler.open("wb", buffering=0) as file, suppress(OSError):

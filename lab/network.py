@@ -1,10 +1,10 @@
-"""Network: a network namespace of one's own, joined to the host, so that a registry in it is met over a real path.
+"""Network: a separate network namespace, joined to the host, so that a registry in it is reached over a real path.
 
 docker calls a registry on loopback insecure, and checks no certificate there. An address in a namespace is like any
 other: certificates are checked, and its packets can be dropped or rejected.
 
 The namespace has no name and no process: an open descriptor keeps it alive, so that it is gone, with its link, its
-addresses and its rules, whatever way the process that made it ends.
+addresses and its rules, however the process that made it ends.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _RANGE = IPv4Network("10.128.0.0/9")
 
 _R = TypeVar("_R")
 
-#: What becomes of packets, in the words of iptables.
+#: What happens to packets, in the words of iptables.
 DROP = ("DROP",)
 REJECT = ("REJECT", "--reject-with", "icmp-port-unreachable")
 UNREACHABLE = ("REJECT", "--reject-with", "icmp-host-unreachable")
@@ -87,7 +87,7 @@ class Network(Closing):
 
     @contextmanager
     def filtering(self, port: int, fate: tuple[str, ...]) -> Iterator[None]:
-        """Given a TCP port and what becomes of the packets that come for it, have it so for a while."""
+        """Given a TCP port and what happens to the packets for it, apply that for a while."""
         rule = ("INPUT", "--protocol", "tcp", "--dport", str(port), "--jump", *fate)
         self._run("iptables", "--wait", "--append", *rule)
         try:
@@ -96,7 +96,7 @@ class Network(Closing):
             self._run("iptables", "--wait", "--delete", *rule)
 
     def close(self) -> None:
-        """Let go of the namespace: it is gone once no socket in it is open."""
+        """Release the namespace: it is gone once no socket in it is open."""
         os.close(self._namespace)
 
     @property

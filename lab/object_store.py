@@ -1,6 +1,6 @@
 """ObjectStore: where a registry keeps its blobs and sends docker for them, at a host and port of its own.
 
-Its door can be shut while the registry is open, as an outage of the storage behind a registry shows.
+Its door can be shut while the registry is open, like an outage of the storage behind a registry.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class ObjectStore(LocalServer):
     """A server of the files below a folder. A context manager.
 
     Attributes:
-        door: what stands before it, and can refuse or misbehave while the registry does not.
-        settings: what has a registry (`lab.registry`) redirect docker to it.
+        door: what stands in front of it, and can refuse or misbehave while the registry does not.
+        settings: make a registry (`lab.registry`) redirect docker to it.
     """
 
     def __init__(self, storage: Path) -> None:

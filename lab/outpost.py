@@ -1,7 +1,7 @@
 """The outpost: an engine that is reached over TLS, and that itself reaches registries as users' engines do.
 
 It trusts one authority as the system's, and another for single registries only; finds some names in its own hosts file;
-goes through a forward proxy to all that has no name there; and has a mirror of Docker Hub, which the lab plays for it.
+goes through a forward proxy to any host without a name there; and has a mirror of Docker Hub, whose part the lab plays.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Outpost(Holding):
         network: where its registries are.
         public: the authority that it trusts everywhere.
         private: the authority that it trusts only where `registry` says so.
-        proxy: the forward proxy; all goes through it that has no name in the hosts file, and is not on loopback.
+        proxy: the forward proxy, used for hosts that have no name in the hosts file, and are not on loopback.
         tunnels: the host and port of each connection that was made through it.
         hub: what it takes for Docker Hub.
         mirror: its mirror of that, a pull-through cache.
@@ -67,7 +67,7 @@ class Outpost(Holding):
 
     @contextmanager
     def registry(self, name: str = "", *, trusted: bool = True, clients: bool = False) -> Iterator[str]:
-        """Have a registry for USER, over TLS, with a certificate of the private authority.
+        """Run a registry for USER, over TLS, with a certificate of the private authority.
 
         Given its name (none: the network's address), whether the engine is told to trust the authority there, and
         whether clients have to show a certificate, give its host and port.

@@ -1,4 +1,4 @@
-"""A past for pages to show: cycles as real registries give them, kept by a real history, served by the real server."""
+"""A past for pages to show: cycles like those of real registries, kept by a real history, served by the real server."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _DAEMON = ("Cannot connect to the Docker daemon at unix:///var/run/docker.sock. 
 
 @dataclass(frozen=True, kw_only=True)
 class Spell(Fault):
-    """A fault from so many seconds ago and until so many."""
+    """A fault that began and ended so many seconds ago."""
 
     begins: float
     ends: float = 0.0
@@ -52,7 +52,7 @@ DAEMON = Spell(StepName.BUILD, Reason.DAEMON, 0.02, _DAEMON, begins=900)
 
 
 def yesterday(fault: Spell) -> Spell:
-    """Given a fault, return it as one that is over since yesterday."""
+    """Given a fault, return it as one that ended yesterday."""
     return replace(fault, begins=27 * 3600, ends=26.2 * 3600)
 
 
@@ -60,8 +60,7 @@ class Past:
     """A past of so many targets.
 
     Attributes:
-        targets: the targets, as the monitor gets them.
-        watch: they, watched, with what happened to them.
+        targets: the targets, as the monitor gets them. watch: the same, watched, with what happened to them.
         faults: what keeps the monitor itself from judging.
     """
 

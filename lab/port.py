@@ -1,4 +1,4 @@
-"""A port of one's own on loopback, also when several labs look for one at the same moment."""
+"""A reserved port on loopback, even if several labs look for one at the same moment."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Port:
     """A reserved port. A context manager, which gives the reservation back.
 
     A program that opens the port by itself can't be handed a socket. So the reservation is a name, an abstract Unix
-    socket, which the kernel gives to one lab only and takes back however that lab ends.
+    socket, which the kernel gives to only one lab and takes back however that lab ends.
 
     Attributes:
         number: the port.

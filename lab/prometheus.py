@@ -1,4 +1,4 @@
-"""Prometheus, for the rules and the dashboard, with its own port and a folder of its own for all that it keeps."""
+"""Prometheus, for the rules and the dashboard, with its own port and its own folder for everything that it keeps."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Series:
     """What a query gives of one series.
 
     Attributes:
-        labels: its labels, with `__name__` where it has one.
+        labels: its labels, with `__name__` if it has one.
         values: its values, the oldest first.
     """
 
@@ -103,7 +103,7 @@ class Prometheus(Watcher):
         super().__init__(folder, (*argv, "--log.level=warn"))
 
     def query(self, expression: str) -> list[Series]:
-        """Given an expression, return its value now. Raise OSError; LabError where it is refused."""
+        """Given an expression, return its value now. Raise OSError; LabError if it is refused."""
         result: Any = self._ask("query", query=expression)["result"]
         return [Series(series["metric"], (float(series["value"][1]),)) for series in result]
 

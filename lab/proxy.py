@@ -21,11 +21,11 @@ from lab.misbehaviour import Door
 
 
 class Proxy(Closing):
-    """A server that forwards to a registry, or does what it is told in place of that. A context manager.
+    """A server that forwards to a registry, or misbehaves as its rules say. A context manager.
 
     Attributes:
         address: where it listens.
-        door: what becomes of new connections.
+        door: what happens to new connections.
     """
 
     def __init__(self, listen: Callable[[int], socket.socket], upstream: tuple[str, int], door: Door) -> None:
@@ -46,10 +46,10 @@ class Proxy(Closing):
 
     @contextmanager
     def rule(self, action: Action, method: str = "", path: str = "") -> Iterator[None]:
-        """Have an action for a while.
+        """Apply an action for a while.
 
         Given the action, and regular expressions that the method's beginning and any part of the path have to match.
-        Later rules go before earlier ones.
+        Later rules precede earlier ones.
         """
         rule = _Rule(action, re.compile(method), re.compile(path))
         with self._lock:
@@ -63,7 +63,7 @@ class Proxy(Closing):
 
     @contextmanager
     def behind(self, door: Door) -> Iterator[None]:
-        """Given a door, have new connections meet it for a while."""
+        """Given a door, use it for new connections for a while."""
         before, self.door = self.door, door
         try:
             yield
@@ -73,7 +73,7 @@ class Proxy(Closing):
 
     @contextmanager
     def refusing(self) -> Iterator[None]:
-        """Refuse connections for a while, and break those that are open. The port is nobody else's meanwhile."""
+        """Refuse connections for a while, and break open ones. The port stays reserved meanwhile."""
         self._stop_accepting()
         self.hang_up()
         try:
@@ -83,7 +83,7 @@ class Proxy(Closing):
             self._accepting = self._start_accepting()
 
     def hang_up(self) -> None:
-        """End every open connection: whoever hangs in one goes on."""
+        """End every open connection, so that whoever hangs in one goes on."""
         with self._lock:
             connections = list(self._connections)
         for connection in connections:

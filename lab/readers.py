@@ -1,4 +1,4 @@
-"""Readers: very many clients of a monitor at once, which ask again without pause, as browsers do that are reloaded."""
+"""Readers: very many clients of a monitor at once, which ask again without pause, like browsers that are reloaded."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Read:
 
 
 class Readers:
-    """Clients in a process of their own, so that they are in nobody's way but by what they ask. A context manager."""
+    """Clients in a process of their own, so that only their requests get in anybody's way. A context manager."""
 
     def __init__(self, url: str, number: int = 30) -> None:
         """Given what they read, and how many they are, let them begin on entry, and end them on exit."""

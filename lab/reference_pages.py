@@ -1,4 +1,4 @@
-"""Writes what docs/reference says of the program's own tables: options, metrics, reasons, and the file's JSON schema.
+"""Writes the parts of docs/reference that come from the program's tables: options, metrics, reasons, JSON schema.
 
     python -m lab.reference_pages
 
@@ -35,12 +35,12 @@ _BLOCK = re.compile(
     r"(?<=<!-- )(\w[\w-]*)(: written by python -m lab\.reference_pages -->\n).*?(?=<!-- end -->)", re.DOTALL
 )
 _SUFFIXES = {"counter": "_total", "info": "_info"}
-#: How many values of a label are listed; of more, the name says enough.
+#: How many values of a label are listed; if there are more, the name says enough.
 _FEW = 4
 
 
 def written() -> dict[Path, str]:
-    """Return the files that this writes, and what has to be in each. Raise KeyError for a block that nobody writes."""
+    """Return the files that this writes, with their content. Raise KeyError for a block that nobody writes."""
     pages = {page: page.read_text(encoding="utf-8") for page in sorted(REFERENCE.glob("*.md"))}
     files = {page: _BLOCK.sub(_block, text) for page, text in pages.items()}
     return {**files, SCHEMA: f"{json.dumps(schema(), indent=2, ensure_ascii=False)}\n"}
@@ -88,7 +88,7 @@ def schema() -> dict[str, Any]:
 
 
 def _of(option: Option) -> dict[str, Any]:
-    """Given an option, return the schema of its value. What only the program can judge is left to it."""
+    """Given an option, return the schema of its value, without what only the program can judge."""
     default: Any = option.default
     if option.metavar == SWITCH:
         shape: dict[str, Any] = {"type": "boolean"}
@@ -180,7 +180,7 @@ def _labels(metric: Metric) -> str:
 
 
 def _names(labels: Mapping[str, tuple[str, ...]]) -> str:
-    """Given labels and what is known of their values, return them as a cell of a table."""
+    """Given labels and their known values, return them as a cell of a table."""
     return ", ".join(
         f"`{name}` ({', '.join(values)})" if 0 < len(values) <= _FEW else f"`{name}`" for name, values in labels.items()
     )

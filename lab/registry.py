@@ -33,7 +33,7 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class TokenAuth:
-    """Token authentication in place of users: what the registry says and checks.
+    """Token authentication instead of users: what the registry says and checks.
 
     Attributes:
         realm: the URL of the token server.
@@ -50,14 +50,14 @@ class TokenAuth:
 class Registry(Daemon):
     """The distribution registry on loopback. A context manager: it answers on entry; on exit its folder is gone.
 
-    Its port stays the same from start to start. Users change at once, what else can be changed with the next start.
+    Its port stays the same from start to start. Changes of users take effect at once, others at the next start.
 
     Attributes:
         folder: where everything of it is.
         storage: where it keeps what was pushed; may be given, and then outlives the registry.
-        host: `127.0.0.1:PORT`, as it stands in the name of a repository.
+        host: `127.0.0.1:PORT`, as it is written in the name of a repository.
         readonly: whether it refuses every write. Can be changed.
-        tls: with what it speaks TLS; None for plain HTTP. Can be changed.
+        tls: the files for TLS; None for plain HTTP. Can be changed.
     """
 
     host: str
@@ -108,7 +108,7 @@ class Registry(Daemon):
         )
 
     def answers(self) -> bool:
-        """Return whether it speaks, be it to ask for credentials."""
+        """Return whether it answers, even if only to ask for credentials."""
         scheme = "https" if self.tls else "http"
         try:
             self._open(f"{scheme}://{self.host}/v2/")
@@ -122,7 +122,7 @@ class Registry(Daemon):
         """Given passwords by user, let these in from now on, and no others."""
         lines = [
             subprocess.run(
-                # As little work as can be: the registry does it again at each request, dozens in a cycle.
+                # As little work as possible: the registry does it again at each request, dozens in a cycle.
                 ["htpasswd", "-niBC4", user],
                 env=lab_environment(self.folder),
                 input=password,
@@ -132,7 +132,7 @@ class Registry(Daemon):
             ).stdout.strip()
             for user, password in users.items()
         ]
-        # At once: a login meanwhile is judged by the old ones or the new ones.
+        # In one step: a login meanwhile is judged by the old ones or the new ones.
         unfinished = self._htpasswd.with_name("htpasswd.unfinished")
         unfinished.write_text("\n".join(lines) + "\n")
         unfinished.rename(self._htpasswd)
@@ -165,7 +165,7 @@ class Registry(Daemon):
         subprocess.run(argv, env=lab_environment(self.folder) | self._settings, capture_output=True, check=True)
 
     def wipe(self) -> None:
-        """Let the registry forget all that was ever pushed."""
+        """Make the registry forget everything that was ever pushed."""
         if self._contents.exists():
             shutil.rmtree(self._contents)
 

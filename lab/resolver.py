@@ -1,4 +1,4 @@
-"""Resolver: a name server of the lab's own, so that names fail for real and no query leaves the machine."""
+"""Resolver: the lab's own name server, so that names fail for real and no query leaves the machine."""
 
 from __future__ import annotations
 

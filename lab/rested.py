@@ -1,4 +1,4 @@
-"""A monitor with rested images: what it says of them, and what was pushed."""
+"""A monitor with rested images: what it reports about them, and what was pushed."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def pushes(registry: Registry, repository: str) -> Counter[str]:
 
 @contextmanager
 def resting(folder: Path, engine: Surroundings, repository: str, images: int, *options: str) -> Iterator[Monitor]:
-    """Have a monitor with rested images, once all are pushed and were found whole.
+    """Run a monitor with rested images, and give it once all are pushed and were found intact.
 
     Given its folder, an engine, a repository's full name, how many images, and further options.
     """

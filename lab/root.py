@@ -37,7 +37,7 @@ def make_root(folder: Path, suite: str, *packages: str, cache: Path = CACHE) -> 
     """
     cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     archive = cache / f"{suite}-{sha256(' '.join(sorted(packages)).encode()).hexdigest()[:16]}.tar"
-    # Whoever else wants the same root waits for it.
+    # Others that want the same root wait for it.
     with archive.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not _is_fresh(archive):

@@ -1,4 +1,4 @@
-"""Screen: a terminal of some columns and lines, which shows what a program draws by the few controls that it knows."""
+"""Screen: a terminal with columns and lines, which shows what a program draws with the few controls that it knows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Screen:
 
     Attributes:
         lines: all lines, those that have scrolled off too.
-        shows_cursor: whether the cursor is to be seen.
+        shows_cursor: whether the cursor is visible.
         colours: the parameters of every colour or other style that was set.
     """
 
@@ -30,7 +30,7 @@ class Screen:
         self._column = 0
 
     def feed(self, text: str) -> None:
-        """Take what a program writes. Raise ValueError for any control that this program has no use for."""
+        """Take what a program writes. Raise ValueError for any control that the monitor has no use for."""
         end = 0
         for part in _PART.finditer(text):
             if part.start() != end:

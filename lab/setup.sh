@@ -20,7 +20,7 @@ has() {
     command -v "$1" >/dev/null 2>&1
 }
 
-# Sets `python` to the first that will do, 3.11 or later, with venv and pip; to nothing where there is none.
+# Sets `python` to the first suitable one, 3.11 or later, with venv and pip; to nothing if there is none.
 find_python() {
     for python in python3 /usr/bin/python3 python3.13 python3.12 python3.11 ''; do
         if [ -z "$python" ] || "$python" -c "$SUITABLE" >/dev/null 2>&1; then return; fi

@@ -27,7 +27,7 @@ class SmallWorld:
         folder.mkdir()
         self.folder = folder
         self.env = {"PATH": os.environ["PATH"], "SMALL_WORLD": str(folder), "HOME": str(folder), "TMPDIR": str(folder)}
-        # Its registries have names and no addresses: that nobody outside is asked for those.
+        # Its registries have names and no addresses: nobody outside must be asked for those.
         self.env["HTTPS_PROXY"] = NO_WAY
         self.options = (f"-docker={DOCKER}", "-payload-size=1KiB", *options)
 
@@ -41,7 +41,7 @@ class SmallWorld:
         )
 
     def log(self) -> list[list[str]]:
-        """Return what was done in this world, a list of words a line: the fake docker says which."""
+        """Return what was done in this world, a list of words for each line of the fake docker's record."""
         file = self.folder / "log"
         return [line.split() for line in file.read_text().splitlines()] if file.exists() else []
 
@@ -50,7 +50,7 @@ class SmallWorld:
         return [digest for verb, _, _, *digests in self.log() if verb == "push" for digest in digests]
 
     def acted_upon(self) -> tuple[dict[str, list[str]], dict[str, int]]:
-        """Return the digests pushed to each name, in their order, and the place of the last that was acted upon.
+        """Return the digests pushed to each name, in their order, and the index of the last one that was acted upon.
 
         A monitor that removes the image after the push, as the next step of its cycle, has acted upon the push. One
         that was killed between may not even have seen that the registry acknowledged it.

@@ -1,4 +1,4 @@
-"""What an engine holds at a moment: to see that it is the same afterwards."""
+"""What an engine holds at a moment: to check that it is the same afterwards."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from lab.holdings import disk_usage
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What an engine holds. Two are equal where nothing that docker shows differs.
+    """What an engine holds. Two are equal if nothing that docker shows differs.
 
     Attributes:
         images: `ID NAME` of each, also of those without a name.
         containers, volumes, networks: their IDs and names.
         disk: what `docker system df` counts: images, containers, volumes, build cache, with their sizes.
         build_cache: the IDs of the build cache's records.
-        data_bytes, data_files: how much the engine's folder holds. They waver by its own bookkeeping, and so are to
-            be compared with some room.
+        data_bytes, data_files: how much the engine's folder holds. They vary by its own bookkeeping, so compare them
+            with some tolerance.
     """
 
     images: frozenset[str]

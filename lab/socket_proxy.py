@@ -1,4 +1,4 @@
-"""SocketProxy: stands before an engine's socket, as proxies do that let only some of its API through."""
+"""SocketProxy: stands in front of an engine's socket, as proxies do that let only part of its API through."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class SocketProxy(Closing):
     A connection has one request, so that whatever it becomes after that, a stream of docker's own too, is passed on.
 
     Attributes:
-        passed, refused: how often it was asked for what, as `POST /images/create`.
+        passed, refused: how often it got each request, such as `POST /images/create`.
     """
 
     def __init__(self, path: Path, engine: Path, refuses: Callable[[str], object]) -> None:
-        """Given the socket to make, the engine's, and what says of a request whether it is to be refused, start it.
+        """Given the socket to make, the engine's, and what says whether to refuse a request, start it.
 
         Raise OSError.
         """

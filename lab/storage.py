@@ -1,4 +1,4 @@
-"""What a registry keeps of one repository, as files: what is lost there for a while is lost for real."""
+"""The files that a registry keeps for one repository: what is lost there for a while is lost for real."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Storage:
         self._blobs = contents / "blobs/sha256"
 
     def blob(self, digest: str) -> Path:
-        """Given a digest, return the file with what it is of: a layer, a manifest."""
+        """Given the digest of a layer or a manifest, return its file."""
         hexadecimal = digest.removeprefix("sha256:")
         return self._blobs / hexadecimal[:2] / hexadecimal / "data"
 
@@ -57,12 +57,12 @@ class Storage:
         return (self.tag(tag) / "current/link").read_text()
 
     def revision(self, digest: str) -> Path:
-        """Given the digest of a manifest, return the folder that makes it one of this repository's."""
+        """Given the digest of a manifest, return the folder that makes it part of this repository."""
         return self.repository / "_manifests/revisions/sha256" / digest.removeprefix("sha256:")
 
     @contextmanager
     def without(self, path: Path) -> Iterator[None]:
-        """Given a file or folder, have it gone for a while; what came in its place meanwhile is gone then."""
+        """Given a file or folder, remove it for a while; what came in its place meanwhile is then removed."""
         aside, instead = path.with_name(f"{path.name}-aside"), path.with_name(f"{path.name}-instead")
         path.rename(aside)
         try:
@@ -78,7 +78,7 @@ class Storage:
 
     @contextmanager
     def truncated(self, path: Path) -> Iterator[None]:
-        """Given a file, have its second half gone for a while."""
+        """Given a file, remove its second half for a while."""
         whole = path.read_bytes()
         path.write_bytes(whole[: len(whole) // 2])
         try:

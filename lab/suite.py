@@ -1,7 +1,7 @@
 """The two suites: `python -m lab.suite` is the quick one, `python -m lab.suite everything` leaves nothing out.
 
 Each part is an environment of tox. Those of a stage run side by side, and what each printed is shown when it ends; a
-part that has a stage to itself is shown as it goes on. At the end: what each part took, and how many tests passed.
+part that has a stage to itself is shown as it runs. At the end: what each part took, and how many tests passed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How many tests came to what."""
+    """How many tests ended how."""
 
     passed: int = 0
     failed: int = 0
@@ -57,7 +57,7 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a part.
+    """The result of a part.
 
     Attributes:
         part: which.
@@ -101,7 +101,7 @@ def run(stages: Sequence[Sequence[Part]]) -> list[Outcome]:
 
 
 def report(outcomes: Sequence[Outcome]) -> str:
-    """Given what came of all parts, return what to print at the end."""
+    """Given the results of all parts, return what to print at the end."""
     width = max(len(outcome.part.name) for outcome in outcomes)
     lines = [
         f"{one.part.name:<{width}} {one.seconds:7.1f} s  {'failed' if one.code else 'ok':<6}  {one.count}"
@@ -120,7 +120,7 @@ def count(report: Path, code: int) -> Count:
             int(suite.get(name, "0")) for name in ("tests", "failures", "errors", "skipped")
         )
         counted += Count(tests - failures - errors - skipped, failures + errors, skipped)
-    # What goes wrong outside of any test is no success either.
+    # An error outside any test is not a success either.
     return counted if code == 0 or counted.failed else counted + Count(failed=1)
 
 

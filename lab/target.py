@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-#: Whom the registry lets in.
+#: The user that the registry lets in.
 USER, PASSWORD = "monitor", "secret"
 #: The steps of its cycles.
 STEPS = ["login", "pull", "build", "push", "rmi", "pull_back"]

@@ -1,4 +1,4 @@
-"""A terminal of one's own, with the monitor's `once` at it."""
+"""A terminal of its own, with the monitor's `once` at it."""
 
 from __future__ import annotations
 

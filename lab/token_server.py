@@ -1,4 +1,4 @@
-"""TokenServer: gives out the tokens of a registry with `auth: token`, as the distribution project describes them."""
+"""TokenServer: issues the tokens of a registry with `auth: token`, as the distribution project describes them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TokenServer(LocalServer):
     """A token server on loopback, with one user. A context manager.
 
     Attributes:
-        password: what the user has to say; may be changed.
+        password: the user's password; may be changed.
         strangers_may: what those without a login may do, "pull" or "push"; may be changed.
     """
 
@@ -66,7 +66,7 @@ class TokenServer(LocalServer):
         return (signed + b"." + _base64url(self._signer.sign(signed))).decode()
 
     def handler(self) -> type[BaseHTTPRequestHandler]:
-        """Return what gives out tokens."""
+        """Return the handler that issues tokens."""
         server = self
 
         class Handler(Quiet, BaseHTTPRequestHandler):

@@ -17,7 +17,7 @@ _PIECE_BYTES = 65536
 
 @contextmanager
 def forward_proxy(listen: Callable[[int], socket.socket], tunnels: list[str]) -> Iterator[Proxy]:
-    """Have a forward proxy for a while.
+    """Run a forward proxy for a while.
 
     Given what makes a listening socket of a port (0: any), and a list to which the host and port of each tunnel is
     added, give the proxy. It takes CONNECT, and nothing else.

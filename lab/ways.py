@@ -1,4 +1,4 @@
-"""Ways in which users run an engine, or reach it, that are not root's own socket: without root, over TLS, over ssh."""
+"""Other ways in which users run or reach an engine than root's own socket: without root, over TLS, over ssh."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lab.folder import ROOT
 from lab.mounts import with_mounts
 from lab.port import Port
 
-#: An ordinary user: nobody's, and without any right but to read what is root's. The lab and the program may stand in
+#: An ordinary user: nobody's, and without any right except to read root's files. The lab and the program may be in
 #: folders that only root may enter; in the user namespace of an engine without root, that right counts for nothing.
 _NUMBER = 20000
 _RIGHT = "dac_read_search"
@@ -37,7 +37,7 @@ _ACCOUNTS = {
 
 _ROOTLESS = "/usr/share/docker.io/contrib/dockerd-rootless.sh"
 
-#: Where an engine in a network of its own finds this host's loopback, if it is let there.
+#: Where an engine in a network of its own finds this host's loopback, if that is allowed.
 HOSTS_LOOPBACK = "10.0.2.2"
 #: By which it makes that network. Without udev, which gives it to all, it is root's.
 _TUN = Path("/dev/net/tun")
@@ -153,7 +153,7 @@ class RootlessDocker(DebianDocker):
         self.env |= _homes(folder)
 
     def prepare(self, held: ExitStack) -> None:
-        """Make the user known, and all of the engine's folder theirs."""
+        """Make the user known, and give them all of the engine's folder."""
         super().prepare(held)
         os.mknod(self.folder / "tun", S_IFCHR | 0o600, _TUN.stat().st_rdev)
         for name, line in _ACCOUNTS.items():
@@ -197,7 +197,7 @@ def _homes(folder: Path) -> Mapping[str, str]:
 
 
 def _give(folder: Path) -> None:
-    """Given the folder of an engine, have all in it be the ordinary user's, who may go there."""
+    """Given the folder of an engine, give everything in it to the ordinary user, who may enter it."""
     for name in ("home", "tmp", "runtime"):
         (folder / name).mkdir(mode=0o700, exist_ok=True)
     for path in (folder, *folder.rglob("*")):

@@ -1,1 +1,1 @@
-"""Faults that strike for real: what they strike on, what strikes, what has to come of it, and running that."""
+"""Faults that strike for real: what they strike, the faults, what has to come of each, and running them."""

@@ -45,10 +45,8 @@ class Ground:
 
     Attributes:
         folder: holds the lanes' own folders.
-        network: the namespace in which their registries are met.
-        resolver: what the engines ask for names.
-        authority: whose certificates the engines trust.
-        stranger: whose they don't.
+        network: the namespace in which their registries are reached. resolver: what the engines ask for names.
+            authority: the one whose certificates the engines trust. stranger: one whose certificates they don't.
         calm: an engine for rows that leave it alone, many at a time.
         logging_in: held by the one that logs in.
     """
@@ -124,7 +122,7 @@ class Manifest:
 
 
 class Lane(Holding):
-    """One row's own registry, met over TLS at a name and an address that is not loopback. A context manager.
+    """One row's own registry, reached over TLS at a name and an address that is not loopback. A context manager.
 
     Attributes:
         ground: what it stands on.
@@ -133,9 +131,8 @@ class Lane(Holding):
         name: the registry's name or address, as the engine knows it.
         host: the same with the port.
         registry: the registry itself, on loopback.
-        proxy: what stands before it.
-        token_proxy: what stands before its token server; None if it has users of its own.
-        base_proxy: what stands before the registry that holds the base image.
+        proxy: what stands in front of it. token_proxy: what stands in front of its token server; None if it has users
+            of its own. base_proxy: what stands in front of the registry that holds the base image.
         base: the base image's name; empty if there is none.
     """
 
@@ -157,7 +154,7 @@ class Lane(Holding):
         """Prepare a lane.
 
         Given the ground, one of its engines, the kind of registry (`plain`, `small` disk, `token`), where a base image
-        is (in the `same` registry, in an `other`, or nowhere), and whether the registry is known by a name in place of
+        is (in the `same` registry, in an `other`, or nowhere), and whether the registry is known by a name instead of
         its address.
         """
         self.ground = ground
@@ -171,7 +168,7 @@ class Lane(Holding):
         self._base = base
 
     def prepare(self, held: ExitStack) -> None:
-        """Start its registry, with what stands before it, and push its base image."""
+        """Start its registry, with what stands in front of it, and push its base image."""
         self.folder.mkdir()
         held.callback(shutil.rmtree, self.folder)
         self._certificate = self.ground.authority.issue(self.name)

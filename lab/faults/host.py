@@ -58,7 +58,7 @@ def engine_restarted(rig: Rig) -> Iterator[None]:
 
 @contextmanager
 def engine_paused(rig: Rig) -> Iterator[None]:
-    """Have dockerd hang (SIGSTOP)."""
+    """Make dockerd hang (SIGSTOP)."""
     rig.lane.engine.pause()
     try:
         yield
@@ -67,7 +67,7 @@ def engine_paused(rig: Rig) -> Iterator[None]:
 
 
 def engine_paused_for(seconds: float) -> Fault:
-    """Given how long, return as a fault that dockerd hangs for so long and then goes on."""
+    """Given how long, return as a fault that dockerd hangs for that time and then goes on."""
 
     @contextmanager
     def fault(rig: Rig) -> Iterator[None]:
@@ -119,14 +119,14 @@ def kill(rig: Rig) -> None:
 
 
 def pause(rig: Rig) -> None:
-    """Have dockerd hang."""
+    """Make dockerd hang."""
     rig.lane.engine.pause()
 
 
 def kill_cli(rig: Rig) -> None:
     """Kill the docker CLI, as the kernel does when memory is short."""
     for pid in rig.docker_pids():
-        with suppress(ProcessLookupError):  # it has just come to its end
+        with suppress(ProcessLookupError):  # it has just ended
             os.kill(pid, signal.SIGKILL)
 
 

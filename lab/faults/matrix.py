@@ -1,4 +1,4 @@
-"""Running the fault matrix: many rows side by side, and what came of each."""
+"""Running the fault matrix: many rows side by side, and the result of each."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ ROWS_AT_A_TIME = 48
 #: A cycle costs half a second of a core; with too many at once, healthy steps would pass their deadlines.
 CYCLES_AT_A_TIME = 3
 
-#: How much later than its deadline a step may end: it has a second to end in peace, and the machine is busy.
+#: How much later than its deadline a step may end: it has a second to end by itself, and the machine is busy.
 LATE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a row.
+    """The result of a row.
 
     Attributes:
         row: the row.
-        first: the cycle before the fault, where the fault needs an image that was pushed.
+        first: the cycle before the fault, if the fault needs an image that was pushed.
         struck: the cycle with the fault.
         after: the cycle after it.
         left: what was left on the host then.
@@ -50,7 +50,7 @@ class Result:
 
     @property
     def seconds(self) -> float:
-        """How long the struck step took; 0 if it did not come so far."""
+        """How long the struck step took; 0 if the cycle did not get that far."""
         return next((step.seconds for step in self.struck.steps if step.name is self.row.step), 0.0)
 
     def faults(self) -> list[str]:
@@ -76,7 +76,7 @@ class Result:
 
 @contextmanager
 def running(ground: Ground, rows: Iterable[Row]) -> Iterator[dict[str, Future[Result]]]:
-    """Given the ground, run rows on it, and give what comes of them, by their names.
+    """Given the ground, run rows on it, and give their results, by their names.
 
     Rows that have not begun at the context's end never do.
     """

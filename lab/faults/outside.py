@@ -1,4 +1,4 @@
-"""The faults: what strikes a monitor, its engine, its registry, or what lies between, while a context lasts."""
+"""Faults that strike a monitor's engine, its registry, or what lies between, while a context lasts."""
 
 from __future__ import annotations
 
@@ -30,32 +30,32 @@ def error(code: str, message: str = "") -> bytes:
 
 
 def request(action: Action) -> Fault:
-    """Given what becomes of any request to the registry, return that as a fault."""
+    """Given what happens to any request to the registry, return that as a fault."""
     return lambda rig: rig.lane.proxy.rule(action)
 
 
 def manifest_get(action: Action) -> Fault:
-    """Given what becomes of a request for a manifest, return that as a fault."""
+    """Given what happens to a request for a manifest, return that as a fault."""
     return lambda rig: rig.lane.proxy.rule(action, "GET|HEAD", "/manifests/")
 
 
 def blob_get(action: Action) -> Fault:
-    """Given what becomes of a request for a blob, return that as a fault."""
+    """Given what happens to a request for a blob, return that as a fault."""
     return lambda rig: rig.lane.proxy.rule(action, "GET", "/blobs/")
 
 
 def layer_put(action: Action) -> Fault:
-    """Given what becomes of the upload of a blob's content, return that as a fault."""
+    """Given what happens to the upload of a blob's content, return that as a fault."""
     return lambda rig: rig.lane.proxy.rule(action, "PATCH", "/blobs/uploads/")
 
 
 def manifest_put(action: Action) -> Fault:
-    """Given what becomes of the upload of a manifest, return that as a fault."""
+    """Given what happens to the upload of a manifest, return that as a fault."""
     return lambda rig: rig.lane.proxy.rule(action, "PUT", "/manifests/")
 
 
 def door(door: Door) -> Fault:
-    """Given what becomes of connections to the registry, return that as a fault."""
+    """Given what happens to connections to the registry, return that as a fault."""
     return lambda rig: rig.lane.proxy.behind(door)
 
 
@@ -103,7 +103,7 @@ def certified(
 
 
 def at_token_server(fault: Callable[[Proxy], AbstractContextManager[None]]) -> Fault:
-    """Given a fault of a proxy, return it for the one before the token server."""
+    """Given a fault of a proxy, return it for the one in front of the token server."""
 
     def strike(rig: Rig) -> AbstractContextManager[None]:
         assert rig.lane.token_proxy is not None
@@ -113,17 +113,17 @@ def at_token_server(fault: Callable[[Proxy], AbstractContextManager[None]]) -> F
 
 
 def token_request(action: Action) -> Fault:
-    """Given what becomes of requests to the token server, return that as a fault."""
+    """Given what happens to requests to the token server, return that as a fault."""
     return at_token_server(lambda proxy: proxy.rule(action))
 
 
 def at_base(fault: Callable[[Proxy], AbstractContextManager[None]]) -> Fault:
-    """Given a fault of a proxy, return it for the one before the base image's registry."""
+    """Given a fault of a proxy, return it for the one in front of the base image's registry."""
     return lambda rig: fault(rig.lane.base_proxy)
 
 
 def base_request(action: Action) -> Fault:
-    """Given what becomes of requests to the base image's registry, return that as a fault."""
+    """Given what happens to requests to the base image's registry, return that as a fault."""
     return at_base(lambda proxy: proxy.rule(action))
 
 
@@ -161,7 +161,7 @@ def registry_disk_full(rig: Rig) -> Iterator[None]:
 
 @contextmanager
 def password_changed(rig: Rig) -> Iterator[None]:
-    """The password is another from now on."""
+    """The password is a different one from now on."""
     rig.lane.registry.set_users({USERNAME: "another one"})
     try:
         yield
@@ -186,7 +186,7 @@ def wiped(rig: Rig) -> Iterator[None]:
 
 
 def given(manifest: Manifest) -> Fault:
-    """Given a manifest, return as a fault that the registry gives that one, whatever was pushed since."""
+    """Given a manifest, return as a fault that the registry gives it, whatever was pushed since then."""
     headers = {"Docker-Content-Digest": manifest.digest}
     return manifest_get(misbehaviour.answer(200, manifest.body, manifest.content_type, headers))
 

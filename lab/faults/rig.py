@@ -40,7 +40,8 @@ class _Runner:
         self._run = ShRunner()
 
     def __call__(self, command: Command) -> Completed:
-        # A question is as short as ever: one that is under way when the engine is made to hang would last that long.
+        # Questions keep their short deadlines: one under way when the engine is made to hang would take its whole
+        # deadline.
         is_patient = self.is_patient and "version" not in command.argv
         return self._run(replace(command, deadline=_PATIENCE) if is_patient else command)
 
@@ -56,7 +57,7 @@ class Rig:
     """
 
     def __init__(self, lane: Lane, **options: Any) -> None:
-        """Given a lane, and attributes of the target that are to be other than usual, prepare a monitor."""
+        """Given a lane, and attributes of the target that differ from the usual ones, prepare a monitor."""
         self.lane = lane
         usual: dict[str, Any] = {
             "name": lane.host,
@@ -99,13 +100,13 @@ class Rig:
 
     @property
     def context(self) -> Path:
-        """The folder that the payload is built from, while it is."""
+        """The folder that the payload is built from, while that is under way."""
         return self._instance.folder / "context"
 
     def cycle(self, fault: Fault | None = None, at: StepName | None = None) -> Cycle:
         """Run one cycle.
 
-        Given a fault, let it strike as a step begins, or before the cycle where no step is given, and lift it after it.
+        Given a fault, let it strike as a step begins, or before the cycle if no step is given, and lift it after it.
         """
         if fault is None:
             # Patiently: how fast a busy machine is without a fault is not what is tested.
@@ -170,7 +171,7 @@ def _ignore(_: StepName) -> None:
 
 @dataclass
 class _Observer:
-    """Tells of each step that begins, to whoever is to be told at the moment."""
+    """Reports each step that begins to the current listener."""
 
     told: Callable[[StepName], None] = _ignore
 

@@ -63,7 +63,7 @@ FOREIGN = "unknown config foreign"
 
 @dataclass(frozen=True)
 class Setting:
-    """What a row stands in.
+    """The circumstances of a row.
 
     Attributes:
         deadline: of each step, in seconds.
@@ -90,7 +90,7 @@ USUAL = Setting()
 NAMED = Setting(named=True)
 #: A silent name server is asked three times by login, and more often by pull and push.
 RESOLVING = Setting(named=True, deadline=20.0)
-#: docker tries a transfer again and again, with pauses of 5, 10, 15, 20 and 25 s, before it tells why it fails.
+#: docker tries a transfer again and again, with pauses of 5, 10, 15, 20 and 25 s, before it says why it fails.
 RETRYING = Setting(deadline=100.0)
 RETRYING_ON_SMALL_DISK = Setting(deadline=100.0, registry="small")
 TOKEN = Setting(registry="token")
@@ -117,7 +117,7 @@ class Row:
         name: what it is.
         fault: what strikes.
         expected: what the cycle has to say.
-        setting: what it stands in.
+        setting: its circumstances.
     """
 
     step: StepName
@@ -189,7 +189,7 @@ def _on_its_way_down(step: StepName) -> tuple[Row, ...]:
 
 
 def _at_token_server(step: StepName) -> tuple[Row, ...]:
-    """Return what can be the matter with a token server."""
+    """Return what can be wrong with a token server."""
     # A push asks for a token for each layer, and then again and again.
     setting = RETRYING_TOKEN if step is PUSH else TOKEN
     told = outside.token_request
@@ -206,7 +206,7 @@ def _at_token_server(step: StepName) -> tuple[Row, ...]:
 
 
 def _engine(step: StepName) -> tuple[Row, ...]:
-    """Return what can be the matter with the engine as a step begins."""
+    """Return what can be wrong with the engine as a step begins."""
     return (
         Row(step, "dockerd stopped", host.engine_stopped, DAEMON, SICK),
         Row(step, "dockerd hangs (SIGSTOP)", host.engine_paused, DAEMON, SICK),
@@ -215,7 +215,7 @@ def _engine(step: StepName) -> tuple[Row, ...]:
 
 
 def _cli(step: StepName) -> tuple[Row, ...]:
-    """Return what can be the matter with the docker CLI as a step begins."""
+    """Return what can be wrong with the docker CLI as a step begins."""
     return (
         Row(step, "CLI missing", host.cli_missing, CLI),
         Row(step, "CLI not executable", host.cli("exit 0", mode=0o600), CLI),

@@ -1,4 +1,4 @@
-"""Faults by who speaks: gates before the engine, the kernel below it, and those who stand behind a registry."""
+"""Faults by who speaks: gates in front of the engine, the kernel below it, and those who stand behind a registry."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _ENDPOINTS = {
 }
 _SOON = 20.0
 
-#: A store's own way to refuse a URL that it was given a second too late, or whose key it no longer knows.
+#: How a store refuses a URL that came a second too late, or whose key it no longer knows.
 XML = b"""<?xml version="1.0" encoding="UTF-8"?>
 <Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>"""
 _REFUSED_IN_XML = answer(403, XML, "application/xml")
@@ -47,7 +47,7 @@ _REFUSED_IN_XML = answer(403, XML, "application/xml")
 
 
 def at_socket_proxy(step: StepName) -> Fault:
-    """Given a step, return as a fault that a proxy before the engine's socket does not let its request through."""
+    """Given a step, return as a fault that a proxy in front of the engine's socket does not let its request through."""
 
     @contextmanager
     def fault(rig: Rig) -> Iterator[None]:
@@ -100,7 +100,7 @@ def _reload(engine: Engine, plugins: list[str]) -> None:
 
 # Below the engine.
 
-#: Where dockerd keeps, of its folder, what it is just moving or building; and images and layers.
+#: Where in its folder dockerd keeps what it is just moving or building; and images and layers.
 _TEMPORARY, _IMAGES, _LAYERS = "tmp", "image/overlay2/imagedb/content/sha256", "image/overlay2/layerdb"
 
 
@@ -114,7 +114,7 @@ def moved_away(place: str) -> Fault:
         try:
             yield
         finally:
-            if folder.exists():  # dockerd made it anew
+            if folder.exists():  # dockerd made it again
                 subprocess.run(["rm", "-r", str(folder)], check=True)
             away.rename(folder)
 
@@ -190,7 +190,7 @@ def without_inodes(_: Path, place: str) -> None:
 
 
 def unreadable(disk: Path, _: str) -> None:
-    """Take away what it is kept on."""
+    """Remove the file that it is kept on."""
     os.truncate(disk, 0)
 
 
@@ -228,7 +228,7 @@ def by_redirect(request: Callable[[Action], Fault], then: Action) -> Fault:
 
 
 def away_for(seconds: float) -> Fault:
-    """Given how long, return as a fault that a registry's gate answers in its place for so long."""
+    """Given how long, return as a fault that a registry's gate answers in its place for that time."""
 
     @contextmanager
     def fault(rig: Rig) -> Iterator[None]:

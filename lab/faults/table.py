@@ -1,4 +1,4 @@
-"""Writes what came of the fault matrix as a document: `python -m lab.faults.table docs/fault-matrix.md`.
+"""Writes the results of the fault matrix as a document: `python -m lab.faults.table docs/fault-matrix.md`.
 
 It ends with 0 if every row was as expected, with 1 if one was not.
 """

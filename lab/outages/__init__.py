@@ -1,4 +1,4 @@
-"""Outages that really happened to registries, each brought about here as far as that can be, and what is said of it."""
+"""Outages that really happened to registries, each replayed here if possible, and what the monitor has to say."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ Replay = Callable[[Ground], str]
 
 @dataclass(frozen=True)
 class Outage:
-    """One outage, and what the monitor has to say when it comes again.
+    """One outage, and what the monitor has to say when it happens again.
 
     Attributes:
         number: its place in the list.
         name: who had it, and when.
-        happened: what happened, as those who had it reported it.
-        says: what the monitor has to say; of a cycle in the words of `Row.expected`.
+        happened: what happened, as its victims reported it.
+        says: what the monitor has to say; about a cycle, in the words of `Row.expected`.
         row: the fault that brings it about in a cycle, None if there is none.
         replay: what brings it about otherwise, None if a row does, or if it can't be.
         watched: how it has to be watched, empty if a target with the defaults sees it.
         within: when somebody is alerted, empty if that follows from the row's seconds.
-        note: what is not seen, and why; or what has to be known besides.
+        note: what is not seen, and why; or what else to know.
     """
 
     number: int

@@ -1,4 +1,4 @@
-"""What brings an outage about that no single fault of a cycle shows: old images, other places, strangers, trends."""
+"""Replays of outages that no single fault of a cycle shows: old images, other places, strangers, trends."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from lab.token_server import TokenServer
 from lib.failure import Verdict
 from lib.result import Cycle, Phase, Step
 
-#: How many cycles are looked at where a few requests in a hundred fail.
+#: How many cycles are looked at if a few requests in a hundred fail.
 CYCLES = 12
 _numbers = count(1)
 
@@ -55,7 +55,7 @@ def _said(cycle: dict[str, str | None]) -> str:
 
 
 def rested(lose: Callable[[Registry, Storage, str], None]) -> Callable[[Ground], str]:
-    """Given what a registry loses of a rested image, return the replay of that."""
+    """Given what a registry loses of a rested image, return the replay of that loss."""
 
     def replay(ground: Ground) -> str:
         with _folder(ground) as folder, Registry(folder / "registry", users={USERNAME: PASSWORD}) as registry:
@@ -77,7 +77,7 @@ def manifest_truncated(_: Registry, storage: Storage, digest: str) -> None:
 
 
 def layer_lost(_: Registry, storage: Storage, digest: str) -> None:
-    """A layer that is not there any more, of an image that has its tag and its manifest."""
+    """A layer that is gone, of an image that still has its tag and its manifest."""
     storage.layers(digest)[0].unlink()
 
 
@@ -138,7 +138,7 @@ def at_another_door(action: Action, path: str) -> Callable[[Ground], str]:
 
 
 def stale_replica(ground: Ground) -> str:
-    """A replica that goes on showing what its source has replaced."""
+    """A replica that keeps showing what its source has replaced."""
     with ExitStack() as stack:
         folder = stack.enter_context(_folder(ground))
         source, mirror = (
@@ -165,7 +165,7 @@ def stale_replica(ground: Ground) -> str:
 
 @contextmanager
 def _with_door(folder: Path) -> Iterator[tuple[Registry, Proxy]]:
-    """Have a registry on loopback, and another door to it."""
+    """Run a registry on loopback, with another door to it."""
     with Registry(folder / "registry", users={USERNAME: PASSWORD}) as registry:
         name, port = registry.host.split(":")
         with Proxy(on_loopback, (name, int(port)), plain) as door:
@@ -183,7 +183,7 @@ def _config(folder: Path, *targets: dict[str, object]) -> Path:
 
 
 def strangers_shut_out(ground: Ground) -> str:
-    """A registry that let anybody pull lets in those alone who log in."""
+    """A registry that let anybody pull now lets in only those who log in."""
     with _folder(ground) as folder, TokenServer(folder / "tokens", USERNAME, PASSWORD, ("pull",)) as tokens:
         auth = tokens.auth(f"http://{tokens.address[0]}:{tokens.address[1]}/token")
         with Registry(folder / "public", token=auth) as registry:
@@ -223,7 +223,7 @@ def _anonymous(folder: Path, ground: Ground, *options: str) -> Iterator[tuple[Mo
 
 
 def certificate_ends(ground: Ground) -> str:
-    """A certificate that ends in some days."""
+    """A certificate that expires in some days."""
     with Lane(ground, ground.calm) as lane, _folder(ground) as folder:
         soon = ground.authority.issue(lane.name, ends=timedelta(days=9))
         with lane.proxy.behind(tls(soon)), _measuring(folder, ground, lane.host) as metric:

@@ -1,4 +1,4 @@
-"""Writes what came of the outages as a document: `python -m lab.outages.table docs/outages.md`.
+"""Writes the results of the outages as a document: `python -m lab.outages.table docs/outages.md`.
 
 It ends with 0 if the monitor said of each what it has to say, with 1 if it did not.
 """
@@ -19,9 +19,9 @@ from lab.outages import Outage, Replay
 from lab.outages.outages import OUTAGES
 from lab.session import Lab
 
-#: How long it takes at most with the defaults until two cycles have failed, but for the seconds that these take.
+#: How long it takes at most with the defaults until two cycles have failed, without the seconds that these take.
 _PAUSES_SECONDS = 120 + 30
-#: The default of `step-timeout`: what a step takes that hangs, however short the deadline is here.
+#: The default of `step-timeout`: how long a hanging step takes, however short the deadline is here.
 _DEADLINE_SECONDS = 120
 
 _HEAD = """# Outages that happened, replayed

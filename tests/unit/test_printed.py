@@ -79,4 +79,6 @@ def test_what_it_printed_last_before_its_deadline_is_blanked():
     with pytest.raises(DockerError) as raised:
         Docker(lambda _: hung, "docker", {}, Path("/config")).pull(NAME, 5)
 
-    assert raised.value.failure.detail.endswith("the last thing that it printed: asking https://store.example/b?<secret>")
+    assert raised.value.failure.detail.endswith(
+        "the last thing that it printed: asking https://store.example/b?<secret>"
+    )
