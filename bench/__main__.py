@@ -1,4 +1,4 @@
-"""The benchmarks: what the monitor takes, beside a plain script of the same docker commands, on a real engine.
+"""The benchmarks: what the monitor costs, compared with a plain script of the same docker commands, on a real engine.
 
     python -m bench                  everything; writes docs/benchmarks.md and its plots
     python -m bench cycle truth      some of it, on the terminal only
@@ -32,7 +32,7 @@ class Measurement(Protocol):
     """One kind of measurement."""
 
     def __call__(self, site: Site, *, short: bool = False) -> Result:
-        """Given a site, and whether little of it will do, return what came of it. Raise LabError."""
+        """Given a site, and whether little of it will do, return the result. Raise LabError."""
 
 
 #: All of them, in the order of the document: first those that run cycles in this process, while it is small.

@@ -1,4 +1,4 @@
-"""Capacity: cycles a minute that the monitor keeps up, beside what `xargs -P` with the plain script reaches."""
+"""Capacity: cycles a minute that the monitor sustains, compared with `xargs -P` and the plain script."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ cycle, for the script while no slot was idle."""
 TARGETS, CYCLES, CONCURRENCIES = 50, 40, (1, 2, 4, 8, 16)
 SHORT_TARGETS, SHORT_CYCLES, SHORT_CONCURRENCIES = 3, 16, (2,)
 
-#: The more cycles are under way, the more of them end at once, and the more it takes to tell their rate.
+#: The more cycles are under way, the more of them end at once, and the more it takes to measure their rate.
 _TURNS = 5
 #: What `many_targets.write_config` gives each target.
 _PAYLOAD = Payload(64 * 1024)
@@ -32,7 +32,7 @@ _PATIENCE_SECONDS = 600.0
 
 
 def measure(site: Site, *, short: bool = False) -> Result:
-    """Given a site, and whether a few targets and cycles will do, return what came of it."""
+    """Given a site, and whether a few targets and cycles will do, return the result."""
     targets, cycles, concurrencies = (
         (SHORT_TARGETS, SHORT_CYCLES, SHORT_CONCURRENCIES) if short else (TARGETS, CYCLES, CONCURRENCIES)
     )
@@ -95,7 +95,7 @@ class _Xargs:
         self._ends(self._arguments, min(4, images))  # the very first cycles are shorter
 
     def run(self, concurrency: int, cycles: int) -> list[float]:
-        """Given how many run side by side, return the seconds between the ends of so many cycles with no place idle."""
+        """Given how many run side by side, return the seconds between the ends of so many cycles with no slot idle."""
         ends = self._ends(list(islice(cycle(self._arguments), cycles + 2 * concurrency)), concurrency)
         return _between(ends[concurrency - 1 :][: cycles + 1])
 

@@ -1,4 +1,4 @@
-"""Counts: what a monitor has counted so far, as its /metrics tell, and waiting for more of it."""
+"""Counts: what a monitor has counted so far, by its /metrics, and waiting for more of it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Counts:
 
     @property
     def finished(self) -> int:
-        """How many cycles of all targets came to their end."""
+        """How many cycles of all targets have ended."""
         return self.cycles.total()
 
     def of_verdict(self, verdict: str) -> int:
@@ -41,7 +41,7 @@ class Counts:
         return sum(count for (_, of), count in self.cycles.items() if of == verdict)
 
     def of_reason(self, reason: str) -> int:
-        """Given a reason, return for how many times a step of any target failed for it."""
+        """Given a reason, return how many times a step of any target failed for it."""
         return sum(count for (_, of), count in self.failures.items() if of == reason)
 
 
@@ -85,7 +85,7 @@ class Watch:
 
 
 def _more(before: Counter[tuple[str, str]], now: Counter[tuple[str, str]]) -> Counter[tuple[str, str]]:
-    """Given two readings of counters, return by how much they went up: one that is less now began again in between."""
+    """Given two readings of counters, return by how much they went up: one that is lower now was reset in between."""
     return Counter({key: count - before[key] if count >= before[key] else count for key, count in now.items()})
 
 

@@ -59,7 +59,7 @@ class _Crowd:
 
 
 def measure(site: Site, *, short: bool = False) -> Result:
-    """Given a site, and whether a few targets will do, return what came of it."""
+    """Given a site, and whether a few targets will do, return the result."""
     crowds = [_crowd(site.new_folder(), targets) for targets in (SHORT_CROWDS if short else CROWDS)]
     memory_goals = {1: Limit(40), 200: Limit(70)}
     figures = [

@@ -1,4 +1,4 @@
-"""Cycle time and the monitor's own CPU time, beside a plain script and beside a runner without `sh`."""
+"""Cycle time and the monitor's own CPU time, compared with a plain script and with a runner without `sh`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROUNDS, SHORT_ROUNDS = 36, 4
 
 
 def measure(site: Site, *, short: bool = False) -> Result:
-    """Given a site, and whether a few rounds will do, return what came of it."""
+    """Given a site, and whether a few rounds will do, return the result."""
     own_cpu: list[float] = []
     bare_cpu: list[float] = []
     commands: list[str] = []

@@ -11,7 +11,7 @@ from pygal.style import Style  # type: ignore[import-untyped]
 
 from bench.result import Boxes, Lines
 
-#: Told apart by those who don't see all colours, too.
+#: Distinguishable by people who don't see all colours, too.
 _STYLE = Style(
     background="#ffffff",
     plot_background="#ffffff",

@@ -1,4 +1,4 @@
-"""Finished: the cycles that a monitor's log tells of, where that is written as JSON."""
+"""Finished: the cycles in a monitor's log, if that is written as JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lab.daemon import LabError, await_true
 from lab.monitor import Monitor
 from lib.failure.reason import Verdict
 
-#: What a monitor whose log is read has to be given: of cycles that are up, only that level tells.
+#: The options of a monitor whose log is read: only that level reports cycles that are up.
 LOG_OPTIONS = ("-log-format=json", "-loglevel=debug")
 
 _FIRST_WORDS = "cycle "
@@ -21,9 +21,7 @@ class Finished:
     """A finished cycle.
 
     Attributes:
-        target: whose it was.
-        ended: when it was told of, in seconds since 1970.
-        seconds: how long it took.
+        target: whose it was. ended: when it was logged, in seconds since 1970. seconds: how long it took.
     """
 
     target: str

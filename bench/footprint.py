@@ -1,4 +1,4 @@
-"""Footprint: what a monitor takes of its host at a moment, and whether that stays the same over many cycles."""
+"""Footprint: what a monitor takes from its host at a moment, and whether that stays the same over many cycles."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Footprint:
         state_kib: of its state-dir.
         images, containers, volumes, build_records: that its engine shows.
         layers: folders of the engine's layer store.
-        engine_files, engine_kib: all that the engine keeps.
+        engine_files, engine_kib: everything that the engine keeps.
     """
 
     memory_kib: float
@@ -75,8 +75,7 @@ class Figure:
     Attributes:
         name: the attribute.
         title: what it is called.
-        bound: how much it may grow in 1,000 cycles.
-        because: why that much, and no more.
+        bound: how much it may grow in 1,000 cycles. because: why that much, and not more.
     """
 
     name: str
@@ -110,7 +109,7 @@ _WHOLE = "less than one in 2,000 cycles: even one that stays shows as a slope"
 #: Of the 20.10 with its classic store. A layer that stays is five files and more.
 _RECORDS = "the engine keeps two records of each layer that it ever moved, a block each, and never removes them"
 
-#: Every number, in the order of a reader's interest.
+#: Every number, the most interesting first.
 FIGURES = (
     Figure("memory_kib", "memory (RSS), KiB", 1000, "1 KiB a cycle: less than a failed one takes in the history"),
     Figure("threads", "threads", 0.5, _WHOLE),
@@ -157,7 +156,7 @@ def take_footprint(pid: int, temporary: Path, state: Path, engine: Engine) -> Fo
 
 
 def await_calm(pid: int, temporary: Path, seconds: float) -> dict[str, float]:
-    """Given a monitor's process that was told to rest, and its folder for temporary files, wait until it does.
+    """Given a monitor's process that should rest, and its folder for temporary files, wait until it does.
 
     Return what of a footprint was the same all the time then: the next moment, its look after docker's health may be
     under way. Raise OSError if the process is gone, LabError if it takes longer than so many seconds.

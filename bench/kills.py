@@ -43,11 +43,11 @@ from lib.history.hours import Bounds, Hours
 from lib.neighbours import Neighbours
 from lib.target import Builder
 
-#: The same moments in every run, as far as a busy machine has the same.
+#: The same moments in every run, as far as a busy machine allows.
 _SEED = 20261124
 #: Of so many lives one is ended while it starts.
 _EARLY_EVERY = 4
-#: Of so many kills one is followed by a second, of whoever starts after it.
+#: Of so many kills one is followed by a second one, of the monitor that starts after it.
 _PAIR_EVERY = 3
 #: Of so many that answer, one lives until it has forgotten all who died before it.
 _FORGOTTEN_EVERY = 4
@@ -75,7 +75,7 @@ class Mortal(Monitor):
     is_awaited = True
 
     def answers(self) -> bool:
-        """Return whether it answers, where that is awaited."""
+        """Return whether it answers, if that is awaited."""
         return super().answers() if self.is_awaited else True
 
     def end(self, number: signal.Signals) -> int | None:
@@ -85,7 +85,7 @@ class Mortal(Monitor):
 
 @dataclass(slots=True)
 class Toll:
-    """What came of all the kills.
+    """The results of all the kills.
 
     Attributes:
         killed: by SIGKILL, after it had answered, while it started, and while it started after another one's.
@@ -106,7 +106,7 @@ class Killing:
     """A monitor of three targets on an engine, started and ended again and again.
 
     Attributes:
-        toll: what came of it.
+        toll: the results.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class Killing:
         self._known: Counter[str] = Counter()
 
     def run(self, kills: int) -> Toll:
-        """Given how often, kill it, with signals in between, and return what came of it. Raise LabError."""
+        """Given how often, kill it, with signals in between, and return the results. Raise LabError."""
         docker = self._engine.docker
         kept = docker("import", "-", "somebody/kept:1", stdin=file_system("kept")).stdout.strip()
         container = docker("create", "--network=none", kept, "command").stdout.strip()
@@ -157,8 +157,8 @@ class Killing:
         return self.toll
 
     def _live_and_die(self) -> None:
-        """One life, ended at any moment after a cycle of each target that is well."""
-        # dockerd does not let go of an upload while its connection lasts, and has room for five of them in all.
+        """One life, ended at any moment after a cycle of each healthy target."""
+        # dockerd does not release an upload while its connection lasts, and has room for five of them in all.
         self._proxy.hang_up()
         with self._monitor() as monitor:
             self._await_cycles(monitor)
@@ -197,7 +197,7 @@ class Killing:
         self.toll.faults += [f"left behind: folder {folder}" for folder in own & self._folders()]
 
     def _look_at_the_dead(self) -> None:
-        """Count what a killed monitor left. Its children have to be gone at once, and its history whole."""
+        """Count what a killed monitor left. Its children have to be gone at once, and its history intact."""
         self.toll.left["children"] += len(processes(self._temporary))
         await_true(lambda: not processes(self._temporary), _ORPHAN_SECONDS, "the children of a killed monitor to end")
         self.toll.left["images"] += len(self._images())
@@ -205,11 +205,11 @@ class Killing:
         self._look_at_history()
 
     def _look_at_history(self) -> None:
-        """The file is whole, and no verdict's time has become less."""
+        """The file is intact, and no verdict's time has become less."""
         if not (self._state / "history.sqlite3").exists():
             return
         copy = self._folder / "copy"
-        shutil.copytree(self._state, copy)  # looking at it would mend what a crash left
+        shutil.copytree(self._state, copy)  # looking at it would repair what a crash left
         with closing(sqlite3.connect(copy / "history.sqlite3")) as connection:
             answers = connection.execute("PRAGMA integrity_check").fetchall()
         if answers != [("ok",)]:
@@ -224,14 +224,14 @@ class Killing:
         shutil.rmtree(copy)
 
     def _look_for_failures(self, monitor: Monitor) -> None:
-        """No cycle of a target that is well may fail: neither for what a dead monitor left, nor for what it pushed."""
+        """No cycle of a healthy target may fail: neither for what a dead monitor left, nor for what it pushed."""
         failures = read_counts(monitor.get("/metrics")[1]).failures
         failed = [f"{target} failed: {reason}" for (target, reason), number in failures.items() if number]
         self.toll.faults += [f"{text}: {monitor.get('/status')[1]}" for text in failed if not text.startswith(_HANGING)]
 
     def _look_for_leftovers(self, *, of_dead: bool) -> None:
         """Given whether only what dead monitors left counts, find what is left."""
-        with suppress(LabError):  # the engine can have been at something when its client died
+        with suppress(LabError):  # the engine may have been busy with something when its client died
             await_true(lambda: not self._images_of_dead(), _LATE_SECONDS, "late images to go")
         left = [f"image {image} of {instance}" for image, instance in self._images_of_dead().items()]
         if not of_dead:
@@ -272,7 +272,7 @@ class Killing:
         return {folder.name.rpartition("-")[2] for folder in self._temporary.glob("registry-monitor-*")}
 
     def _await_cycles(self, monitor: Monitor) -> None:
-        """Wait for a cycle of each target that is well: by then what the dead left has to be gone."""
+        """Wait for a cycle of each healthy target: by then what the dead left has to be gone."""
 
         def is_done() -> bool:
             cycles = read_counts(monitor.get("/metrics")[1]).cycles
@@ -312,7 +312,7 @@ def main(arguments: Sequence[str]) -> int:
         toll = Killing(lab, engine, lab.folder / "kills", asked.seed, Builder(cell.builder)).run(asked.kills)
     print(f"kill -9: {_told(toll.killed)}; they left {_told(toll.left)}")
     print(f"signals: {_told(toll.asked)}; it ended after {max(toll.stop_seconds):.1f} s at most")
-    print("\n".join(toll.faults) or "each next start removed what was left; engine and history are whole")
+    print("\n".join(toll.faults) or "each next start removed what was left; engine and history are intact")
     return int(bool(toll.faults))
 
 

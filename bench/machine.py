@@ -1,4 +1,4 @@
-"""The machine: what all was measured on, in words."""
+"""The machine: what everything was measured on, in words."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lab.engine import Engine
 
 
 def describe(engine: Engine) -> str:
-    """Given an engine, return in some sentences what it and all else ran on."""
+    """Given an engine, return in a few sentences what it and everything else ran on."""
     printed = subprocess.run(["docker-registry", "--version"], check=True, capture_output=True, text=True).stdout
     processor = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
     model = f" Its processor calls itself {processor[1]}." if processor else ""

@@ -1,9 +1,9 @@
-"""Many targets: what the monitor makes of 60 real ones, and of 1,000 against a fake docker.
+"""Many targets: how the monitor does with 60 real ones, and with 1,000 against a fake docker.
 
     python -m bench.many_targets real     60 targets a minute on one real registry, beside one target alone
     python -m bench.many_targets fake     1,000 targets: start, memory, /metrics, and whether each gets its turn
 
-Both print their figures, and fail nothing: what is too much is for whoever reads them to say.
+Both print their figures, and fail nothing: the reader decides what is too much.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ _MB = 1e6
 
 @dataclass(frozen=True, slots=True)
 class _Moved:
-    """What came of one payload.
+    """The results of one payload.
 
     Attributes:
         payload: the payload.
@@ -49,7 +49,7 @@ class _Moved:
 
 
 def measure(site: Site, *, short: bool = False) -> Result:
-    """Given a site, and whether a few payloads will do, return what came of it."""
+    """Given a site, and whether a few payloads will do, return the result."""
     sizes, layers = (SHORT_SIZES, SHORT_LAYERS) if short else (SIZES, LAYERS)
     by_size = [_move(site, Payload(size), rounds) for size, rounds in sizes.items()]
     by_layers = [_move(site, Payload(_LAYERED_BYTES, number), rounds) for number, rounds in layers.items()]

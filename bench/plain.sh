@@ -1,11 +1,11 @@
 #!/bin/sh
-# One cycle as a plain script has it: the docker commands of a steady cycle of the monitor, in their order, and nothing
-# that measures, judges or cleans up after a failure. tests/bench/test_bench.py compares the two.
+# One cycle as a plain script: the docker commands of a steady cycle of the monitor, in their order, and nothing that
+# measures, judges or cleans up after a failure. tests/bench/test_bench.py compares the two.
 #
 #   sh bench/plain.sh IMAGE BYTES LAYERS FOLDER
 #
-# IMAGE is built, pushed and pulled, with BYTES of payload in LAYERS. FOLDER is the script's own, and is made if missing.
-# It prints IMAGE when it is through, and fails where docker does.
+# IMAGE is built, pushed and pulled, with BYTES of payload in LAYERS. FOLDER is the script's own, and is made if
+# missing. It prints IMAGE when it is done, and fails if docker does.
 set -eu
 image=$1 bytes=$2 layers=$3 folder=$4
 context=$folder/context

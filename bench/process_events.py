@@ -55,7 +55,7 @@ class ProcessEvents:
             self._ask(_LISTEN)
         except OSError as error:
             self._socket.close()
-            raise LabError(f"the kernel does not tell of processes: {error}") from None
+            raise LabError(f"the kernel does not report processes: {error}") from None
         return self
 
     def __exit__(

@@ -1,4 +1,4 @@
-"""Reasons: why a figure misses its goal, as far as that is known. They are told only of those that do."""
+"""Reasons: why a figure misses its goal, as far as that is known. They are shown only for those that do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report: what measurements came to, as a document with its plots, or as lines for a terminal."""
+"""The report: the results of measurements, as a document with its plots, or as lines for a terminal."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TABLE = "| | goal | measured | spread | number |\n| --- | ---: | ---: | ---: | 
 
 
 def write_document(file: Path, machine: str, seconds: float, results: Mapping[str, Result]) -> None:
-    """Given the file to write, what all ran on, how long it took, and results by name, write it and its plots.
+    """Given the file to write, what everything ran on, how long it took, and results by name, write it and its plots.
 
     The plots go into a folder of the document's name, which holds nothing else.
     """
@@ -45,7 +45,7 @@ def write_document(file: Path, machine: str, seconds: float, results: Mapping[st
 
 
 def document(machine: str, seconds: float, results: Mapping[str, Result], plots: str) -> str:
-    """Given what all ran on, how long it took, results by name, and the plots' folder, return the document."""
+    """Given what everything ran on, how long it took, results by name, and the plots' folder, return the document."""
     judged = [figure for result in results.values() for figure in result.figures if figure.goal is not None]
     missed = [figure for figure in judged if figure.is_missed]
     parts = [_HEAD.format(date=f"{datetime.now(UTC):%-d %B %Y}", minutes=seconds / 60, machine=machine)]
@@ -89,7 +89,7 @@ def _range(spread: Spread) -> str:
 
 
 def _number(number: float) -> str:
-    """Given a number, return it with three digits that count, or whole."""
+    """Given a number, return it with three significant digits, or whole."""
     magnitude = abs(number)
     decimals = next((digits for limit, digits in ((1, 3), (10, 2), (100, 1)) if magnitude < limit), 0)
     return f"{number:,.{decimals}f}"

@@ -1,4 +1,4 @@
-"""Resources: what a running program takes of its host, by the kernel's account (proc(5))."""
+"""Resources: what a running program takes from its host, according to the kernel (proc(5))."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 def resident_bytes(pid: int) -> float:
-    """Given a process, return its resident memory. Raise OSError where it is gone."""
+    """Given a process, return its resident memory. Raise OSError if it is gone."""
     return _memory(pid, "VmRSS")
 
 
 def peak_bytes(pid: int) -> float:
-    """Given a process, return the most that its resident memory ever was. Raise OSError where it is gone."""
+    """Given a process, return the most that its resident memory ever was. Raise OSError if it is gone."""
     return _memory(pid, "VmHWM")
 
 
 def cpu_seconds(pid: int) -> float:
-    """Given a process, return what its own threads have used, its children apart. Raise OSError where it is gone."""
+    """Given a process, return what its own threads have used, without its children. Raise OSError if it is gone."""
     # The name of the program, in parentheses, may hold anything.
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     user, system = fields[11:13]

@@ -60,7 +60,7 @@ _TURNS = {
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Where so many targets are watched.
+    """Where the targets are watched.
 
     Attributes:
         what: the docker and registry, in words.
@@ -83,7 +83,7 @@ class Scene:
 
 @dataclass(slots=True)
 class _Seen:
-    """What was seen of one of those that take turns.
+    """The measurements of one of those that take turns.
 
     Attributes:
         lags: of all cycles, in seconds.
@@ -121,7 +121,7 @@ def _real_scene(lab: Lab) -> Scene:
 
 
 def measure(scene: Scene, rounds: int, cycles: int = _CYCLES) -> Result:
-    """Given where, and how many rounds of how many cycles a target, return what came of it.
+    """Given where, and how many rounds of how many cycles a target, return the measurements.
 
     Raise LabError if an image is lost, or one that is due is not checked.
     """
@@ -178,7 +178,7 @@ def _options(scene: Scene, state: Path, images: int, cold_every: str, every: flo
 
 
 def _fill(scene: Scene) -> Path:
-    """Given where, have the monitor push all rested images. Return the state-dir that it leaves."""
+    """Given where, let the monitor push all rested images. Return the state-dir that it leaves."""
     state = scene.folder / "filled"
     with _monitor(scene, "filling", _options(scene, state, IMAGES, "100ms", 0.5)) as monitor:
         await_true(
@@ -209,8 +209,8 @@ def _take_turn(scene: Scene, kept: Path, turn: str, cycles: int, seen: _Seen) ->
 
 
 def _age(options: tuple[str, ...], state: Path, ago: timedelta) -> None:
-    """Given the monitor's options, its state-dir and a time, have it that the last push was so long ago, and that no
-    image was checked yet.
+    """Given the monitor's options, its state-dir and a time, date the last push back by that, and let no image be
+    checked yet.
     """
     store = Store(state, uuid4().hex)
     history, last = History("", store), datetime.now(UTC) - ago

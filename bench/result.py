@@ -1,4 +1,4 @@
-"""What measurements come to: figures with their goals, and what is to be drawn."""
+"""The results of measurements: figures with their goals, and what to draw."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Figure:
     """One number that was measured.
 
     Attributes:
-        key: by what it is known, `MEASUREMENT.WHAT`.
+        key: its name, `MEASUREMENT.WHAT`.
         title: what it is, in words.
         unit: of all its numbers; empty for a ratio.
         spread: the number.
-        goal: what it has to be on a machine that does nothing else, None if it is only told.
-        gross: of a ratio, what no machine is too busy to keep.
+        goal: what it has to be on a machine that does nothing else, None if it is only shown. gross: for a ratio, what
+            it has to be even on a busy machine.
     """
 
     key: str
@@ -100,7 +100,7 @@ class Lines:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one measurement came to.
+    """The result of one measurement.
 
     Attributes:
         title: what was measured.

@@ -1,4 +1,4 @@
-"""Scrapes: how long `/metrics` and `/` take with 200 targets, and what those who ask cost the cycles beside them."""
+"""Scrapes: how long `/metrics` and `/` take with 200 targets, and what the requests cost the cycles beside them."""
 
 from __future__ import annotations
 

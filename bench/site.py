@@ -17,7 +17,7 @@ PLAIN_SCRIPT = Path(__file__).with_name("plain.sh")
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """What is moved in a cycle: by default, what the monitor's own defaults are.
+    """What is moved in a cycle: by default, the monitor's own defaults.
 
     Attributes:
         size: bytes in all.

@@ -4,7 +4,7 @@
 
 The first half is the warm-up. Until then memory grows a little, though nothing is kept that was not kept before:
 malloc's free space is in more and more pieces. In the second half all has to be flat. Now and then the monitor rests,
-by a reload of its configuration, and is looked at: then nothing is under way.
+by a reload of its configuration, and is measured: then nothing is under way.
 
 It needs root. It writes the document and, beside it, the plot (.svg), and ends with 1 if anything is not as it
 should be.
@@ -48,7 +48,7 @@ from lib.result import StepName
 _SAMPLE_SECONDS = 2.0
 _MINUTE = 60.0
 _PATIENCE_SECONDS = 120.0
-#: Between two strikes: long enough for one who waits for peace to be served.
+#: Between two strikes: long enough for a thread that waits for peace to get its turn.
 _BREATH_SECONDS = 0.1
 _RELOADED = "the configuration was reloaded"
 #: All targets can have a cycle under way: one of them waits for docker most of the time.
@@ -88,12 +88,12 @@ def soak(
     retrying: bool,
     tell: Callable[[Sample], None] | None = None,
 ) -> Soak:
-    """Run a monitor while its targets are struck again and again, and return what came of it.
+    """Run a monitor while its targets are struck again and again, and return the result.
 
     Given a ground, how many cycles there have to be at least, of all targets, and failures for each reason, how often
     the engine is struck meanwhile, how often the monitor rests, whether one target is struck by what docker takes a
-    minute to tell, and who is told of each sample. Raise LabError if a strike does not show as it has to, or the
-    target is not up after it.
+    minute to report, and what takes each sample. Raise LabError if a strike does not show as it should, or the target
+    is not up after it.
     """
     with ExitStack() as stack:
         engine = stack.enter_context(ground.sick_engine())
@@ -174,7 +174,7 @@ class _Configuration:
 
     @contextmanager
     def resting(self, monitor: Monitor, temporary: Path) -> Iterator[dict[str, float]]:
-        """Given the monitor, and its folder for temporary files, have it test its targets hourly, and none just now.
+        """Given the monitor, and its folder for temporary files, make it test its targets hourly, and none just now.
 
         Give what it has then, as `await_calm()` does. Raise LabError if it does not come to rest.
         """
@@ -251,7 +251,7 @@ def _until(cycles: int, each: int, watch: Watch, field: Field, outages: int) -> 
 
 @contextmanager
 def _peace(field: Field, watch: Watch) -> Iterator[None]:
-    """Have nothing strike any target, and each recovered from what did, or struck the engine.
+    """Let nothing strike any target, and wait until each has recovered, also from strikes at the engine.
 
     The slowest come first: the others go on so long. Raise LabError if a target is not up.
     """
@@ -288,7 +288,7 @@ class _Progress:
 
 
 def _differences(before: Snapshot, after: Snapshot) -> list[str]:
-    """Given what an engine held, and holds, return what became other."""
+    """Given what an engine held, and holds, return what has changed."""
     names = [attribute.name for attribute in fields(Snapshot) if attribute.compare]
     return [f"{name}: {item}" for name in names for item in sorted(getattr(before, name) ^ getattr(after, name))]
 
@@ -299,7 +299,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--cycles", type=int, default=4000)
     parser.add_argument("--each", type=int, default=5, help="failures for each reason, at least")
     parser.add_argument("--outages", type=int, default=48, help="how often the engine is struck")
-    parser.add_argument("--rests", type=int, default=16, help="how often the monitor rests, and is looked at")
+    parser.add_argument("--rests", type=int, default=16, help="how often the monitor rests, and is measured")
     parser.add_argument(
         "--document", type=Path, required=True, help="where to write the report; the plot goes beside it"
     )

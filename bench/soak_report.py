@@ -1,4 +1,4 @@
-"""What came of a soak: judged, as a document, and as a plot."""
+"""The result of a soak: judged, as a document, and as a plot."""
 
 from __future__ import annotations
 
@@ -62,12 +62,12 @@ processes were checked: {left}.
 
 @dataclass(frozen=True, slots=True)
 class Soak:
-    """What came of a soak.
+    """The result of a soak.
 
     Attributes:
         asked: how many cycles were asked for.
         past: how many cycles of each target the history held before.
-        samples: taken all the way.
+        samples: taken all the time.
         rests: taken when it was at rest, the last one at the end.
         counts: what the monitor had counted at the end.
         reasons: those that were brought about.
@@ -108,7 +108,7 @@ class Soak:
 
 
 def report(soak: Soak, machine: str, plot_name: str) -> str:
-    """Given what came of a soak, what it ran on, and the name of the plot beside it, return the document."""
+    """Given the result of a soak, what it ran on, and the name of the plot beside it, return the document."""
     counts = soak.counts
     targets = sorted({target for target, _ in counts.cycles})
     head = _HEAD.format(
@@ -170,7 +170,7 @@ def plot(samples: Sequence[Sample], file: Path) -> None:
 
 
 def describe_machine(engine: Engine) -> str:
-    """Given an engine, return in two sentences what it and all else ran on."""
+    """Given an engine, return in two sentences what it and everything else ran on."""
     client, server = engine.docker("version", "--format={{.Client.Version}} {{.Server.Version}}").stdout.split()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3
     return (

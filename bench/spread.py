@@ -1,4 +1,4 @@
-"""Spread: many measured numbers as one with its spread, and what is run in turn, so that it can be compared."""
+"""Spread: many measured numbers as one with its spread, and running things in turn, so that they can be compared."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def estimate(samples: Sequence[_T], statistic: Callable[[Sequence[_T]], float]) 
 def in_turn(actions: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
     """Given actions by name, and how often each is to be run, run them in turn. Return the seconds that each took.
 
-    Every other round goes backwards, so that none always comes after the same. One round before is not counted.
+    Every other round goes backwards, so that none always comes after the same one. A first round is not counted.
     """
     seconds: dict[str, list[float]] = {name: [] for name in actions}
     for number in range(rounds + 1):

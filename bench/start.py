@@ -25,7 +25,7 @@ _LISTENING, _FINISHED = "watching", "cycle finished"
 
 
 def measure(site: Site, *, short: bool = False) -> Result:
-    """Given a site, and whether a few times will do, return what came of it."""
+    """Given a site, and whether a few times will do, return the result."""
     times = SHORT_TIMES if short else TIMES
     printing = in_turn(
         {"version": lambda: _run_python(_PROGRAM, "-version"), "python alone": lambda: _run_python("-c", "pass")},

@@ -1,6 +1,6 @@
 """Strikes: targets that a monitor tests, and the faults that strike each of them again and again.
 
-The faults are those of the fault matrix. Here they strike a monitor that is a program of its own, from outside.
+The faults are those of the fault matrix. Here they strike a monitor that is a separate program, from outside.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from lab.proxy import Proxy
 from lab.resolver import Failing
 from lib.failure.reason import Reason
 
-#: What docker is given so long to do where it tries again by itself, with pauses of 5, 10, 15, 20 and 25 s.
+#: How long docker may take if it retries by itself, with pauses of 5, 10, 15, 20 and 25 s.
 _RETRYING_TIMEOUTS = {"step-timeout": "100s", "cycle-timeout": "4m"}
 _PATIENCE_SECONDS, _RETRYING_PATIENCE_SECONDS = 90.0, 300.0
 
@@ -56,7 +56,7 @@ exec "$DOCKER" "$@"
 
 @dataclass(frozen=True, slots=True)
 class Strike:
-    """A fault, and what the monitor has to make of it.
+    """A fault, and how the monitor has to judge it.
 
     Attributes:
         reason: for which a cycle then fails.
@@ -78,7 +78,7 @@ class Victim:
         name: the target's.
         rig: the target as the faults take it; the monitor is another one.
         strikes: what strikes it, in turn.
-        options: of the target, beyond where it is.
+        options: of the target, except for its place.
         patience_seconds: how long a strike may take to show.
         peace: held from a strike until the target has recovered from it, and by whoever wants none to begin.
     """
@@ -91,7 +91,7 @@ class Victim:
     peace: threading.Lock = field(default_factory=threading.Lock)
 
     def configuration(self) -> dict[str, Any]:
-        """Return the target as it stands in a monitor's configuration."""
+        """Return the target as written in a monitor's configuration."""
         where = {"name": self.name, "repository": f"{self.rig.lane.host}/{REPOSITORY}"}
         login = {} if "docker-config" in self.options else {"username": USERNAME, "password": PASSWORD}
         return where | login | self.options
@@ -102,7 +102,7 @@ class Field:
 
     Attributes:
         engine: the engine.
-        cli: what the monitor has to run as `docker`: it can be another program for one of the targets.
+        cli: what the monitor has to run as `docker`: for one of the targets it can be a different program.
         victims: the targets.
         engine_strikes: what strikes all of them at once.
         engine_lock: held by whoever needs the engine to be well, or makes it sick.
@@ -222,7 +222,7 @@ def _retrying_strikes() -> tuple[Strike, ...]:
 
 
 def _once_pushed(action: Action) -> Fault:
-    """Given what becomes of requests for a manifest, return that as a fault from the next push on."""
+    """Given what happens to requests for a manifest, return that as a fault from the next push on."""
 
     def fault(rig: Rig) -> AbstractContextManager[None]:
         pushed = threading.Event()
@@ -263,7 +263,7 @@ def _logins_damaged(rig: Rig) -> Iterator[None]:
 
 
 def _replace(file: Path, text: str) -> None:
-    """Given a file that others may be reading, give it another text at once."""
+    """Given a file that others may be reading, replace its text in one step."""
     unfinished = file.with_name("unfinished")
     unfinished.write_text(text, encoding="utf-8")
     unfinished.rename(file)

@@ -1,4 +1,4 @@
-"""Surroundings: what a monitor runs in, where that is not just an engine's environment."""
+"""Surroundings: what a monitor runs in, if that is not just an engine's environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Truth of the times: what the monitor says a command took, beside what the kernel saw of that very process."""
+"""Truth of the times: how long the monitor says a command took, compared with what the kernel saw of that process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Told:
 
     Attributes:
         verb: docker's.
-        seconds: as the monitor tells.
+        seconds: as the monitor reports.
         life: as the kernel saw it.
     """
 
@@ -39,7 +39,7 @@ class _Told:
 
     @property
     def error(self) -> float:
-        """By how many seconds it is told too long."""
+        """By how many seconds its reported time is too long."""
         return self.seconds - self.program_seconds
 
 

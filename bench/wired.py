@@ -26,7 +26,7 @@ class Wired:
     """Cycles of one target, in a repository of its own. A context manager, which leaves nothing behind."""
 
     def __init__(self, site: Site, payload: Payload, runner: Runner | None = None) -> None:
-        """Given a site, what is moved, and what runs the commands (by default, what the monitor has), make ready."""
+        """Given a site, what is moved, and what runs the commands (by default, the monitor's own), get ready."""
         runner = runner or ShRunner()
         argv = (
             f"-repository={site.new_repository()}",
@@ -49,7 +49,7 @@ class Wired:
         (self._watched,) = watch.replace(options.targets)
 
     def __call__(self) -> None:
-        """Run a cycle, and keep, count and log it. Raise LabError where it is not up."""
+        """Run a cycle, and keep, count and log it. Raise LabError if it is not up."""
         cycle = self._watched.take_turn(lag=0.0)
         if cycle.verdict is not Verdict.UP:
             raise LabError(f"a cycle was {cycle.verdict}: {cycle.to_dict()}")
