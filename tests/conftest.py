@@ -1,7 +1,7 @@
-"""What holds for every test, and the lab that those outside `tests/unit` work in.
+"""What applies to every test, and the lab that those outside `tests/unit` work in.
 
 The caller's own settings of the monitor and of Docker change nothing. There is a real engine and a real registry, once
-for all tests of a run, or of a worker where several share it; and a repository for each test.
+for all tests of a run, or of a worker if several share the run; and a repository for each test.
 """
 
 from __future__ import annotations

@@ -131,7 +131,7 @@ def test_a_child_that_still_runs_has_no_life_to_tell():
 
 @pytest.mark.parametrize("runner", [ShRunner(), run_bare], ids=["sh", "bare"])
 def test_a_cycle_is_up_by_either_runner(runner, site):
-    """What is compared does the same; a cycle that is not up is no measurement."""
+    """What is compared does the same; a cycle that is not up is not a measurement."""
     with Wired(site, Payload(65536), runner) as monitor:
         monitor()
 
@@ -179,12 +179,12 @@ def test_the_more_samples_the_narrower_the_interval():
     [(Limit(3), (3, 0, -3), (3.1, -3.1)), (Limit(0.95, at_least=True), (0.95, 2), (0.9, 0))],
 )
 def test_a_limit_is_the_most_on_either_side_or_the_least(limit, kept, passed):
-    """A time that is told too short is as wrong as one that is told too long."""
+    """A time that is reported too short is as wrong as one that is reported too long."""
     assert [limit.is_kept(number) for number in kept] == [True] * len(kept)
     assert [limit.is_kept(number) for number in passed] == [False] * len(passed)
 
 
-# What is told of them.
+# What is reported of them.
 
 FIGURES = (
     Figure("cycle.ratio", "kept", "", median([1.0, 1.0, 1.01, 1.02, 1.02]), Limit(1.03)),
@@ -201,7 +201,7 @@ RESULT = Result(
 
 
 def test_a_missed_goal_is_told_with_its_reason(tmp_path):
-    """One that nobody can explain is told, too, and is no success."""
+    """One that nobody can explain is reported, too, and is not a success."""
     text = document("A machine.", 90.0, {"things": RESULT}, "plots")
 
     assert "| kept | ≤ 1.03 | 1.01 | 1.00 to 1.02 | 5 | met |" in text

@@ -11,7 +11,7 @@ from lib.failure.reason import Reason
 
 CYCLES = 100
 RESTS = 2
-#: In the second half of a short soak some failures are met for the first time.
+#: In the second half of a short soak some failures occur for the first time.
 MOST_GROWTH_KIB = 8 * 1024
 
 # The soak itself takes about two minutes, on a machine that does nothing else.
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(1200)
 
 @pytest.fixture(scope="module")
 def short(ground):
-    """What came of a short soak."""
+    """The result of a short soak."""
     return soak(ground, CYCLES, each=1, outages=3, rests=RESTS, retrying=False)
 
 
@@ -73,7 +73,7 @@ class Telling:
 
 
 def test_counts_go_on_over_a_reload(monkeypatch):
-    """A reload that changes a target has its counters begin anew."""
+    """A reload that changes a target resets its counters."""
     monkeypatch.setattr("bench.counts._FRESH_SECONDS", -1.0)
     watch = Watch(Telling(3, 5, 0, 2, 2, 9))
 
@@ -98,7 +98,7 @@ def series(*numbers):
     ids=["still", "a peak", "one more", "less and less"],
 )
 def test_a_peak_is_no_growth_and_a_step_is(numbers, flat):
-    """What grows is told from what wavers."""
+    """What grows is distinguished from what wavers."""
     (threads,) = (figure for figure in FIGURES if figure.name == "threads")
     assert threads.is_flat(series(*numbers)) is flat
 

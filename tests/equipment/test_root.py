@@ -11,7 +11,7 @@ import pytest
 from lab.daemon import LabError
 from lab.root import make_root
 
-#: Makes a root as small as can be, and logs that; it fails if a file tells it to.
+#: Makes a root as small as can be, and logs that; it fails if a file says so.
 _MMDEBSTRAP = """#!/bin/sh
 for archive; do case $archive in /*) break ;; esac; done
 echo >>{log}

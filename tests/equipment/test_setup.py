@@ -1,4 +1,4 @@
-"""lab/setup.sh: what it installs, and what it says where it can't."""
+"""lab/setup.sh: what it installs, and what it says if it can't."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture(scope="module")
 def results(request):
-    """What comes of the rows of faults that a module is asked for, by their names; they run side by side."""
+    """The results of the rows of faults that a module asks for, by their names; they run side by side."""
     asked = [
         item.callspec.params["row"]
         for item in request.session.items

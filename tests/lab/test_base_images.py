@@ -148,7 +148,7 @@ def test_a_base_for_many_platforms(engine, registry, repository, put_base):
 
 
 def test_a_base_that_disappears_is_told_and_comes_back(engine, open_registry, repository, put_base):
-    """Though the host still has it: what can't be pulled is told, and is not the monitored registry's fault."""
+    """Even if the host still has it: a failed pull is reported, and is not the monitored registry's fault."""
     base = f"{open_registry.host}/tests/disappearing:1"
     put_base(base)
     options = (*login(repository), SMALL, f"-base-image={base}", "-public-base")

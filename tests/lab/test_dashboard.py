@@ -205,7 +205,7 @@ def test_what_is_broken_shows_while_it_is(hour):
     ],
 )
 def test_counts_of_targets_follow_the_verdicts(hour, title, expected):
-    """At each second, but for those in which Prometheus can't have seen the last verdicts yet."""
+    """At each second, except those in which Prometheus can't have seen the last verdicts yet."""
     (series,) = hour.alerting.prometheus.query_range(
         filled_in(PANELS[title][0]["expr"], WINDOW), hour.began, hour.ended, 1
     )
@@ -290,7 +290,7 @@ def _bucket_below(seconds):
 
 
 def test_phases_are_those_of_the_steps_and_add_up(hour):
-    """Of steps whose lines tell: now and then one is not divided."""
+    """Of steps whose lines say enough: now and then one is not divided."""
     shown = hour.shown_by("What pulls and pushes spend their time on", "target", "step", "phase")
     for target, step in (("lab", "pull"), ("lab", "push"), ("lab", "pull_back"), ("copy", "pull")):
         steps = hour.steps(target, step)

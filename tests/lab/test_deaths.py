@@ -164,7 +164,7 @@ def test_what_a_living_monitor_makes_stays_however_old_it_looks(engine, reposito
 
 
 def test_a_host_whose_clock_is_ahead_removes_nothing_of_others(lane, monkeypatch):
-    """The engine's own clock tells."""
+    """The engine's own clock decides."""
     young, old = (put_image(lane.engine, f"deaths/{hours}", UNKNOWN, hours) for hours in (1, 3))
 
     class Ahead:

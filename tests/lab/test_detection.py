@@ -42,14 +42,14 @@ def serving(lane):
 
 
 def seconds_of_a_command(lane):
-    """Return how long a docker command takes on this machine now: 0.1 s where it has nothing else to do."""
+    """Return how long a docker command takes on this machine now: 0.1 s if it has nothing else to do."""
     began = time.monotonic()
     lane.engine.docker("version")
     return time.monotonic() - began
 
 
 def push_started(monitor):
-    """Return when the push under way began, 0.0 where there is none."""
+    """Return when the push under way began, 0.0 if there is none."""
     return float(_PUSH_STARTED.search(monitor.get("/metrics")[1])[1])
 
 

@@ -52,9 +52,8 @@ def _steps_with_phases(cell, engine):
     [pytest.param(cell, marks=[] if cell.is_quick else pytest.mark.everything, id=cell.name) for cell in _CELLS],
 )
 def test_every_cycle_is_up_and_cold_and_leaves_all_as_it_was(debians, folder, registry, cell):
-    """The monitor finds by itself what to remove of its own, and what was there before stays.
-
-    But where nothing can be built: there every cycle says that.
+    """The monitor finds by itself what to remove of its own, and what was there before stays. If nothing can be built,
+    every cycle says so.
     """
     result = engine_table.measure(cell, folder, debians, registry, _CYCLES)
 
@@ -80,7 +79,7 @@ def test_every_cycle_is_up_and_cold_and_leaves_all_as_it_was(debians, folder, re
     ],
 )
 def test_targets_side_by_side_are_all_up(debians, folder, registry, name):
-    """What one removes while another looks at what is there is no failure; each finds its own in the build cache."""
+    """If one removes something while another lists, that is not a failure; each finds its own in the build cache."""
     cell = _cell(name)
     names = [f"{registry.host}/engines/{folder.name}-{number}" for number in range(_TARGETS)]
     shape = {
@@ -170,5 +169,5 @@ def test_somebody_elses_build_at_the_same_time_loses_nothing(debians, folder, re
     assert builds > 0
     assert records.count("fileop target") == builds
     assert records.count("local source for dockerfile") == builds
-    # Ours can be the one too many, where a build of theirs sent as much in the same moment.
+    # Ours can be the surplus one, if a build of theirs sent as much at the same moment.
     assert records.count("local source for context") - 2 * builds in (0, 1)

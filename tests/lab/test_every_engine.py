@@ -51,7 +51,7 @@ def test_what_a_registry_loses_is_seen_and_so_is_its_return(debians, folder, reg
 
 @pytest.mark.parametrize("cell", BUILDING, ids=[cell.name for cell in BUILDING])
 def test_labels_that_are_asked_for_reach_the_registry_and_those_of_the_base_do_not(debians, folder, registry, cell):
-    """By whatever builder; what a base asks of a registry, such as to let it expire, is no wish of the test image's."""
+    """By any builder; what a base asks of a registry, such as to let it expire, does not apply to the test image."""
     repository, config = f"{registry.host}/engines/{folder.name}", folder.with_suffix(".yml")
     config.write_text('image-labels: {maintainer: me, a/b-c.D: "say \\"$HOME\\" ü"}')
     base = f"{repository}:base"

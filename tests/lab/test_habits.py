@@ -28,13 +28,13 @@ def failed(cycle):
 
 
 def advice(cycle):
-    """Return what people are told to do about a cycle's failure."""
+    """Return the advice for a cycle's failure."""
     return Reason(cycle["reason"]).advice
 
 
 @pytest.fixture
 def proxy(registry):
-    """What stands before the registry, and can give it habits."""
+    """A proxy in front of the registry that can give it habits."""
     host, port = registry.host.split(":")
     with Proxy(on_loopback, (host, int(port)), plain) as proxy:
         yield proxy
@@ -103,7 +103,7 @@ def test_layers_that_an_object_store_gives_are_pulled_back_from_there(engine, st
 
 
 def test_an_object_store_that_is_down_is_told_from_the_registry(engine, stored):
-    """The detail names the store's address where that is refused, and the registry's where that one is."""
+    """The detail names the store's address if that is refused, and the registry's if that is."""
     store, registry = stored
     options = login(f"{registry.host}/tests/redirected")
     assert once(engine, *options)[0] == 0
@@ -149,7 +149,7 @@ def test_a_registry_that_publishes_late_is_stale_without_patience(engine, proxy,
 
 @pytest.mark.parametrize("is_new", [pytest.param(True, marks=pytest.mark.everything), False])
 def test_a_registry_that_publishes_late_is_up_within_the_patience(engine, proxy, target, is_new):
-    """Be there no image before, or an older one: the tag is asked until it shows the push, and how long is told."""
+    """With no image before, or an older one: the tag is asked until it shows the push, and the time is reported."""
     assert is_new or once(engine, *target)[0] == 0
 
     with proxy.rule(publishing_late(6.0), *MANIFEST_PUT):
@@ -184,7 +184,7 @@ IMMUTABLE = {
 
 @pytest.mark.parametrize("kind", IMMUTABLE)
 def test_an_immutable_tag_is_told_at_the_first_push_over_it(engine, proxy, target, kind):
-    """The first push makes the tag; the second is refused, and it is told what to exclude from which rule."""
+    """The first push makes the tag; the second is refused, and the advice says what to exclude from which rule."""
     with proxy.rule(immutable(IMMUTABLE[kind]), *MANIFEST_PUT):
         first = once(engine, *target)[0]
         _, (cycle,), _ = once(engine, *target)
@@ -213,7 +213,7 @@ def test_a_repository_that_must_be_created_first_is_asked_for(engine, proxy, tar
 
 
 def test_a_rate_limit_matters_only_once_it_is_reached(engine, proxy, target):
-    """Headers that count down change nothing; 429 is the limit, told with its words; then all is well again."""
+    """Headers that count down change nothing; 429 is the limit, reported with its words; then all is well again."""
     limit = RateLimit(left=100)
     with proxy.rule(limit, "GET|HEAD", "/manifests/"):
         within = once(engine, *target)[0]

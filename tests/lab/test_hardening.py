@@ -101,7 +101,7 @@ def test_no_core_is_dumped_whatever_the_limit_it_is_started_with(tmp_path, world
 
 
 def test_links_that_others_planted_lead_nowhere(tmp_path, world):
-    """In a state-dir and a folder for metrics where somebody else can write, and among temporary files."""
+    """In a state-dir and a folder for metrics to which somebody else can write, and among temporary files."""
     state, textfiles, theirs = tmp_path / "state", tmp_path / "textfiles", tmp_path / "theirs"
     for folder in (state, textfiles, theirs):
         folder.mkdir(mode=0o777)

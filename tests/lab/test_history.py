@@ -91,7 +91,7 @@ def test_no_kill_damages_the_history_or_loses_a_push(tmp_path, kills):
             if not database_of(state).exists():
                 continue
             copy = tmp_path / f"after-{kill}"
-            shutil.copytree(state, copy)  # looking at it would mend what a crash left
+            shutil.copytree(state, copy)  # looking at it would repair what a crash left
             with closing(sqlite3.connect(database_of(copy))) as connection:
                 assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
             pushes, last = world.acted_upon()
@@ -137,7 +137,7 @@ def test_a_restart_on_a_full_disk_still_knows_what_was(tmp_path):
     name = f"{REPOSITORY}:latest"
     with small_disk(disk, 1024 * 1024):
         with Monitor(tmp_path, world, *options) as monitor:
-            # It tells a verdict at once, and writes it soon after.
+            # It reports a verdict at once, and writes it soon after.
             await_true(lambda: knows(disk / "state", name, tmp_path / "copy"), SOON, "a cycle to be written")
             monitor.kill()
         fill(disk)
@@ -164,7 +164,7 @@ def test_a_read_only_disk_is_read_and_costs_the_history_nothing_else(tmp_path):
 
 
 def test_a_damaged_history_is_set_aside_and_the_monitor_runs(tmp_path):
-    """A file that is no history is kept under another name, and a new one begun."""
+    """A file that is not a history is kept under another name, and a new one begun."""
     world, state = SmallWorld(tmp_path / "world"), tmp_path / "state"
     state.mkdir()
     database_of(state).write_bytes(b"\0\1damaged" * 1000)
@@ -197,7 +197,7 @@ def test_a_second_monitor_on_the_same_folder_exits_with_4(tmp_path):
 
 
 def test_a_repository_that_is_lost_while_the_monitor_is_down_is_down(engine, registry, repository, tmp_path):
-    """With a state-dir, an empty repository after a restart is a loss, and not a first start; it is told once."""
+    """With a state-dir, an empty repository after a restart is a loss, not a first start; it is reported once."""
     options = (*login(repository), f"-state-dir={tmp_path / 'state'}")
     assert once(engine, *options)[1][0]["verdict"] == "up"
     registry.delete_tag(path_of(repository), "latest")
@@ -243,5 +243,5 @@ def test_a_reload_leaves_unchanged_targets_alone(engine, registry, repository, t
         assert "registry_monitor_config_last_reload_successful 0.0" in monitor.get("/metrics")[1]
         names = [target["target"] for target in json.loads(monitor.get("/status?format=json")[1])["targets"]]
         assert names == ["kept", "new"]
-        await_true(lambda: monitor.log.read_text().count("nothing was changed") >= 2, SOON, "each fault to be told")
+        await_true(lambda: monitor.log.read_text().count("nothing was changed") >= 2, SOON, "each fault to be logged")
         assert monitor.stop() == 0

@@ -46,7 +46,7 @@ def children(monitor):
 
 @contextmanager
 def bounded():
-    """Return a group of processes; who is in it, and what those start, has no more of them than its `pids.max`."""
+    """Return a group of processes; those in it, with all that they start, are no more than its `pids.max`."""
     group = _CGROUPS / f"registry-monitor-lab-{os.getpid()}"
     group.mkdir()
     try:

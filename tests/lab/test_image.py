@@ -41,7 +41,7 @@ _STOP_SECONDS = 10
 #: The archive of a file system without a file.
 _EMPTY_ARCHIVE = bytes(1024)
 
-#: What slim images leave out, now and when packages are installed. They also tell dpkg not to wait for the disk.
+#: What slim images leave out, now and when packages are installed. They also keep dpkg from waiting for the disk.
 _LEFT_OUT = ("doc", "info", "lintian", "locale", "man")
 _ORIGIN = {"SOURCE": "https://git.example/registry-monitor", "REVISION": "0123abc"}
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy")
@@ -114,7 +114,7 @@ def _target(registry, repository):
 
 
 def _privileged():
-    """Return `--privileged`, or what else that stands for where this machine lacks a capability to give."""
+    """Return `--privileged`, or its equivalent if this machine lacks a capability to give."""
     status = Path("/proc/self/status").read_text()
     bounding = int(re.search(r"^CapBnd:\s*(\w+)", status, re.MULTILINE)[1], 16)
     last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())

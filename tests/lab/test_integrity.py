@@ -89,7 +89,7 @@ def test_somebodys_image_goes_though_dockerd_died_before_it_could(ground, step, 
 
 
 def test_a_container_that_dockerd_left_of_a_build_goes(ground):
-    """It died in the middle of one. A container of somebody's stays, even with all labels of a test image."""
+    """It died in the middle of one. Somebody's container stays, even with all labels of a test image."""
     with ground.sick_engine() as engine, Lane(ground, engine) as lane, Rig(lane) as rig:
         labels = Labels(rig.target.name, rig.instance, "token", datetime.now(UTC)).to_dict()
         engine.docker("import", "-", "somebodys:1", stdin=bytes(10240))
@@ -114,7 +114,7 @@ def test_a_container_that_dockerd_left_of_a_build_goes(ground):
 
 
 def test_a_registry_that_goes_back_in_time_is_told_once(rig):
-    """`stale` at the first pull; what the registry then gives is where the next cycle begins."""
+    """`stale` at the first pull; the next cycle begins with what the registry then gives."""
     assert rig.cycle().verdict == "up"
     with rig.struck(outside.back_by_two) as cycle:
         assert (str(cycle.failed.name), str(cycle.failed.reason)) == ("pull", "stale")

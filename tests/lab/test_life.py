@@ -267,7 +267,7 @@ def test_leftovers_of_a_dead_monitor_are_removed_and_a_living_ones_are_not(engin
 
     def is_caught_with_an_image(monitor):
         monitor.pause()
-        # What docker is at comes to its end, unless it waits for the monitor, as a login does for the password.
+        # Docker finishes what it is doing, unless it waits for the monitor, as a login does for the password.
         with suppress(LabError):
             await_true(lambda: not has_children_at_work(monitor), 2.0, "docker")
         if not has_children_at_work(monitor) and images(f"{TARGET_LABEL}={repository}-two"):

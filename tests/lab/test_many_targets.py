@@ -81,7 +81,7 @@ class Impatient(Monitor):
 
 
 def test_every_target_is_there_from_the_first_answer_on(tmp_path):
-    """Nobody who asks while it starts is told that there are none, as a scrape after a restart would be."""
+    """Nobody who asks while it starts gets the answer that there are none, as a scrape after a restart would."""
     world = SmallWorld(tmp_path / "world")
     config = config_of(tmp_path, "registry.example/many", 1000, "1h")
     with Impatient(tmp_path, world, *world.options, config) as monitor:

@@ -26,7 +26,7 @@ def podman(session_lab):
 
 @pytest.fixture(scope="module")
 def way(session_lab):
-    """What stands before a registry, and answers in its place."""
+    """A proxy in front of a registry that answers in its place."""
     with Registry(session_lab.folder / "registry-odd", users={USER: PASSWORD}) as registry:
         name, _, port = registry.host.rpartition(":")
         with Proxy(on_loopback, (name, int(port)), plain) as proxy:

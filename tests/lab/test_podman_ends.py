@@ -22,7 +22,7 @@ from lab.target import login
 pytestmark = [pytest.mark.everything, pytest.mark.timeout(900)]
 
 SHAPE = ("-payload-size=64KiB", "-payload-layers=8", "-run-test-every=100ms", "-retry-every=100ms")
-#: How long it may take until an image is met in its middle: newer ones of podman write most of it at once.
+#: How long it may take to catch an image half written: newer versions of podman write most of it at once.
 _PATIENCE = 240.0
 _CELLS = [cell for cell in engine_table.engines() if cell.name in {"podman", "trixie-podman", "forky-podman"}]
 
@@ -70,7 +70,7 @@ def kill_in_the_middle_of_an_image(podman, verb, end=None):
     (end or (lambda: kill(pids)))()
     await_true(lambda: not set(pids) & set(running(podman, verb)), SOON, "podman to end")
     left = unfinished(podman) - before
-    # Before it has a folder, nothing tells when it began to be pulled.
+    # Before it has a folder, nothing shows when its pull began.
     for image in left if verb == "pull" else ():
         if not (podman.data / "overlay-images" / image).exists():
             podman.docker("rmi", image, check=False)
@@ -101,5 +101,5 @@ def test_what_a_killed_podman_left_in_the_middle_goes_with_the_end_of_the_cycle(
         await_true(lambda: monitor.get("/status")[0] == 200, _PATIENCE, "/status to be 200")
         assert monitor.stop() == 0
 
-    assert once(podman, *options)[0] == 0  # where the stop had too little time, it finishes that
+    assert once(podman, *options)[0] == 0  # if the stop had too little time, it finishes that
     assert holdings(podman) == before

@@ -30,7 +30,7 @@ def watch(session_lab, engine, registry):
 
 
 def test_a_registry_breaks_pages_is_repaired_and_resolves_with_one_notification_for_all(watch, engine):
-    """Two monitors see it, all are told (pager, Prometheus, /status, page, terminal): the same step and reason."""
+    """Two monitors see it, and pager, Prometheus, /status, page and terminal report the same step and reason."""
     watch.await_quiet()
     at_terminal = login(f"{watch.proxies['fra'].host}/tests/watched-once")
     with ExitStack() as broken:
@@ -119,7 +119,7 @@ def test_every_query_of_the_dashboard_has_an_answer_while_something_is_broken(wa
         assert in_a_row >= 2
 
 
-#: Causes, and consequences that nobody is told of beside them.
+#: Causes, and consequences that raise no alert beside them.
 INHIBITED = (
     ("RegistryDown", "RegistrySlow"),
     ("RegistryDown", "RegistryCredentials"),
@@ -158,4 +158,4 @@ def _answers(prometheus, target):
     expression = filled_in(target["expr"], WINDOW)
     now = time.time()
     series = prometheus.query(expression) if target["instant"] else prometheus.query_range(expression, now - 60, now, 5)
-    return any(value == value for one in series for value in one.values)  # noqa: PLR0124  NaN is no answer
+    return any(value == value for one in series for value in one.values)  # noqa: PLR0124  NaN is not an answer

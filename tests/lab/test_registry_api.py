@@ -76,7 +76,7 @@ def ends(pem):
 
 
 def test_certificates_are_read_and_superseded_images_deleted(engine, secured, tmp_path):
-    """One certificate has ended. Nothing is told, and nothing is left of what was replaced."""
+    """One certificate has expired. Nothing is logged, and nothing is left of what was replaced."""
     registry, expected = secured
     target = {"name": "tidy", "repository": f"{registry.host}/acme/tidy", "delete-superseded": True}
     with Monitor(tmp_path, engine, config(tmp_path, target)) as monitor:
@@ -97,7 +97,7 @@ def deleted(registry, name):
 
 @pytest.mark.everything
 def test_after_200_cycles_a_registry_holds_no_more_than_after_50(engine, tmp_path):
-    """Its garbage is collected after each 50. One that may delete nothing grows; that is told once, and it is up."""
+    """Its garbage is collected after each 50. One that may not delete grows; that is logged once, and it is up."""
     rounds, cycles = 4, 50
     tidy, kept = (
         Registry(tmp_path / name, users={USER: PASSWORD}, storage=tmp_path / f"{name}-storage", settings=settings)

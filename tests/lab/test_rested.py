@@ -89,7 +89,7 @@ def test_a_tag_that_is_deleted_is_lost_and_its_image_is_not(rested):
 def test_a_repository_that_is_gone_has_lost_them_all(rested):
     """The cycle reports it at most once and begins again; the image is lost, by tag and by digest.
 
-    A cycle that had pulled before all was gone pushes anew, and none misses anything.
+    A cycle that had pulled before everything was gone pushes again, and none misses anything.
     """
     monitor, storage = rested
     before = failures(monitor)

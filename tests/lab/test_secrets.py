@@ -73,7 +73,7 @@ def tells(content):
 
 
 class Watch:
-    """Looks, as fast as it can, at every process that begins while it does, and at every file below a folder.
+    """Looks, as fast as it can, at every process that begins meanwhile, and at every file below a folder.
 
     Attributes:
         found: where the password was and should not be.
@@ -262,7 +262,7 @@ def test_a_password_shows_nowhere(engine, own_registry, tmp_path, way, log_forma
     ("verb", "code"), [("login", 1), ("login", 0), pytest.param("pull", 1, marks=pytest.mark.everything), ("push", 1)]
 )
 def test_what_docker_repeats_of_it_is_blanked(tmp_path, verb, code):
-    """A docker that prints what it was told, in every form, gives nothing away: neither by a service nor by `once`."""
+    """A docker that prints its input, in every form, gives nothing away: neither by a service nor by `once`."""
     world, state, said = SmallWorld(tmp_path / "world"), tmp_path / "state", tmp_path / "said"
     said.write_text("".join(f"docker said {form}: {text}\n" for form, text in FORMS.items()))
     docker = tmp_path / "docker"
@@ -287,7 +287,7 @@ def test_what_docker_repeats_of_it_is_blanked(tmp_path, verb, code):
 
 @pytest.fixture
 def way(own_registry):
-    """What stands before the registry, and can answer in its place."""
+    """A proxy in front of the registry that can answer in its place."""
     with Proxy(on_loopback, address(own_registry.host), plain) as proxy:
         yield proxy
 
@@ -420,7 +420,7 @@ def docker_config(way, folder, shape):
     ],
 )
 def test_a_secret_that_others_say_shows_nowhere(engine, own_registry, way, tmp_path, plant, words):
-    """Not on the page, in an answer, the log, the state-dir, or in what `once` prints; its place tells that it was."""
+    """Not on the page, in an answer, the log, the state-dir, or in what `once` prints; a placeholder takes its place."""
     temporary, state = tmp_path / "temporary", tmp_path / "state"
     temporary.mkdir()
     with plant(way, tmp_path, own_registry) as (where, env):

@@ -68,14 +68,14 @@ def test_status_is_never_well_before_a_cycle_has_succeeded(engine, own_registry,
 
 
 def test_a_verdict_stands_while_a_cycle_runs_and_the_log_is_quiet(engine, own_registry, tmp_path):
-    """With cycles one after another, /status never wavers; each of them is not told, but that they are too many is."""
+    """With cycles one after another, /status never wavers; they are not all logged, but that they are too many is."""
     options = (*login(f"{own_registry.host}/tests/service"), "-run-test-every=100ms", "-payload-size=64KiB")
     with Monitor(tmp_path, engine, *options) as monitor:
         monitor.await_status(200)
         ended = time.monotonic() + 3
         while time.monotonic() < ended:
             assert monitor.get("/status")[0] == 200
-        await_true(lambda: "a target can't keep up" in monitor.log.read_text(), SOON, "the lag to be told")
+        await_true(lambda: "a target can't keep up" in monitor.log.read_text(), SOON, "the lag to be logged")
         first, *_ = lines = monitor.log.read_text().splitlines()
         assert monitor.successes() >= 3
 
@@ -110,8 +110,8 @@ def test_a_failure_is_told_alike_everywhere(engine, own_registry, monitor):
 def test_a_wrong_password_is_tried_once_and_its_correction_at_once(engine, own_registry, tmp_path):
     """A registry that refuses is not asked again after `retry-every`, but at a reload and at a new password.
 
-    Neither an answer nor the log holds either password, be all well or not. Whoever is told of the verdicts elsewhere
-    hears of both, and nobody where that is.
+    Neither an answer nor the log has either password, whether all is well or not. The heartbeat service gets both
+    verdicts, and its URL is shown nowhere.
     """
     metrics = tmp_path / "registry-monitor.prom"
     file = tmp_path / "password"

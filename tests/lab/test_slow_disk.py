@@ -19,7 +19,7 @@ _CGROUPS = next(path for path in (Path("/sys/fs/cgroup/blkio"), Path("/sys/fs/cg
 
 _PAYLOAD_MIB, _MIB_PER_SECOND = 3, 1
 
-#: Has a program's files, but for those that are only for a while, on a disk that a control group can slow down.
+#: Puts a program's files, except temporary ones, on a disk that a control group can slow down.
 _ENTER = 'echo $$ > "$1/cgroup.procs"; export DOCKER_TMPDIR="$2"; shift 2; exec "$@"'
 
 

@@ -95,7 +95,7 @@ def behind(engine, folder):
 
 @pytest.fixture
 def somebodys(docker, repository):
-    """An image of somebody's that has the test image's name."""
+    """Somebody's image that has the test image's name."""
     image = docker("import", "-", repository, stdin=file_system("somebody's")).stdout.strip()
     yield image
     docker("rmi", "--force", repository, image, check=False)

@@ -1,4 +1,4 @@
-"""Who spoke, for real: gates before the engine, the kernel below it, and those who stand behind a registry."""
+"""Who spoke, for real: gates in front of the engine, the kernel below it, and those who stand behind a registry."""
 
 from __future__ import annotations
 

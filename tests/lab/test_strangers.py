@@ -1,4 +1,4 @@
-"""Strangers: what a registry lets them do is told loudly, on a real engine and real registries."""
+"""Strangers: what a registry lets them do is reported loudly, on a real engine and real registries."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def open_registry(session_lab, tmp_path):
 
 
 def exposed(monitor):
-    """Return what the metric and the JSON say of the only target: None where the metric is absent."""
+    """Return what the metric and the JSON say of the only target: None if the metric is absent."""
     lines = monitor.get("/metrics")[1].splitlines()
     gauges = [float(line.split()[1]) for line in lines if line.startswith("registry_monitor_exposed{")]
     (target,) = json.loads(monitor.get("/status?format=json")[1])["targets"]
@@ -38,7 +38,7 @@ def test_a_registry_that_lets_strangers_in_is_told_and_stays_up(engine, open_reg
     before = snapshot()
     with Monitor(tmp_path, engine, f"-repository={open_registry.host}/tests/open", *EVERY) as monitor:
         await_true(lambda: monitor.successes() >= 2, SOON, "two cycles")
-        await_true(lambda: exposed(monitor) == (1.0, True), SOON, "the exposure to be told")
+        await_true(lambda: exposed(monitor) == (1.0, True), SOON, "the exposure to be reported")
         assert monitor.verdict() == (200, "up", None)
         assert monitor.stop() == 0
     told = monitor.log.read_text()
@@ -52,7 +52,7 @@ def test_a_registry_that_lets_strangers_in_is_told_and_stays_up(engine, open_reg
 def test_a_registry_that_keeps_others_out_is_private(engine, registry, repository, tmp_path):
     """The gauge is 0, the JSON says false; nothing is said of strangers."""
     with Monitor(tmp_path, engine, *login(repository), *EVERY) as monitor:
-        await_true(lambda: exposed(monitor) == (0.0, False), SOON, "the refusal to be told")
+        await_true(lambda: exposed(monitor) == (0.0, False), SOON, "the refusal to be reported")
         assert monitor.verdict() == (200, "up", None)
 
     assert "level=error" not in monitor.log.read_text()
@@ -65,7 +65,7 @@ def test_stored_logins_are_no_strangers(engine, registry, repository, tmp_path):
     try:
         options = (f"-repository={repository}", f"-docker-config={config}")
         with Monitor(tmp_path, engine, *options, *EVERY) as monitor:
-            await_true(lambda: exposed(monitor) == (0.0, False), SOON, "the refusal to be told")
+            await_true(lambda: exposed(monitor) == (0.0, False), SOON, "the refusal to be reported")
     finally:
         engine.docker("logout", registry.host)
 
@@ -114,7 +114,7 @@ def test_a_registry_that_lets_strangers_push_is_told_with_what_was_pushed(engine
     before = snapshot()
     repository = f"{open_registry.host}/tests/open"
     with Monitor(tmp_path, engine, f"-repository={repository}", *REFUSED) as monitor:
-        await_true(lambda: anonymous(monitor) == {"pull": True, "push": True}, SOON, "both to be told")
+        await_true(lambda: anonymous(monitor) == {"pull": True, "push": True}, SOON, "both to be reported")
         await_true(lambda: pushes_of_strangers(open_registry) >= 2, SOON, "another push")
         assert monitor.verdict() == (200, "up", None)
         assert "Strangers can push." in monitor.get("/")[1]
@@ -129,7 +129,7 @@ def test_a_registry_that_lets_strangers_push_is_told_with_what_was_pushed(engine
 def test_a_registry_that_keeps_strangers_out_is_as_it_has_to_be(engine, registry, repository, tmp_path, snapshot):
     before = snapshot()
     with Monitor(tmp_path, engine, *login(repository), *REFUSED, "-log-format=json") as monitor:
-        await_true(lambda: anonymous(monitor) == {"pull": False, "push": False}, SOON, "the refusals to be told")
+        await_true(lambda: anonymous(monitor) == {"pull": False, "push": False}, SOON, "the refusals to be reported")
         assert monitor.verdict() == (200, "up", None)
         assert monitor.stop() == 0
 
@@ -138,14 +138,14 @@ def test_a_registry_that_keeps_strangers_out_is_as_it_has_to_be(engine, registry
 
 
 def test_a_registry_that_lets_strangers_pull_alone(engine, half_open_registry, tmp_path):
-    """It is as a public repository has to be. Where they have to be refused, the pull is told, and no push."""
+    """It is as a public repository should be. If they have to be refused, the pull is reported, and no push."""
     options = login(f"{half_open_registry.host}/tests/public")
     with Monitor(tmp_path, engine, *options, "-anonymous=pull", *OFTEN) as monitor:
-        await_true(lambda: anonymous(monitor) == {"pull": True}, SOON, "the pull to be told")
+        await_true(lambda: anonymous(monitor) == {"pull": True}, SOON, "the pull to be reported")
     assert "level=error" not in monitor.log.read_text()
 
     with Monitor(tmp_path, engine, *options, *REFUSED) as monitor:
-        await_true(lambda: anonymous(monitor) == {"pull": True, "push": False}, SOON, "both to be told")
+        await_true(lambda: anonymous(monitor) == {"pull": True, "push": False}, SOON, "both to be reported")
     assert "latest-stranger" not in half_open_registry.manifests_put("tests/public")
 
 

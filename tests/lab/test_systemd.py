@@ -53,7 +53,7 @@ _MOST_EXPOSED = 2.0
 
 
 class Unit:
-    """A service of the machine, asked and told by systemctl."""
+    """A service of the machine, queried and controlled by systemctl."""
 
     def __init__(self, machine, name):
         self._machine = machine
@@ -159,7 +159,7 @@ def _install(machine, *options, check=True):
 
 
 def _inside(machine, path):
-    """Return where this host sees a file of the machine's."""
+    """Return the path of a file of the machine on this host."""
     return machine.root / path.relative_to("/")
 
 
@@ -342,8 +342,8 @@ def test_a_daemon_that_is_gone_is_no_reason_for_a_restart(service, engine):
     before = service.show("MainPID")
     engine.pause()
     try:
-        # By then the watchdog would have bitten several times. The cycle under way may be over but for its cleaning up,
-        # which has its own deadline; the next one then meets a step's, and asks the daemon.
+        # By then the watchdog would have fired several times. The cycle under way may be over except for its clean-up,
+        # which has its own deadline; the next one then runs into a step's, and asks the daemon.
         service.await_sentence(r"quay: \w+ failed, daemon \(host\); docker can't be used .*", 3 * _SOON)
     finally:
         engine.resume()

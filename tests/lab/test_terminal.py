@@ -32,7 +32,7 @@ def test_a_cycle_is_drawn_and_ends_in_a_table(engine, repository, columns):
 
 
 def test_many_targets_are_drawn_a_few_at_a_time(engine, registry, repository, tmp_path):
-    """Each target is told once, as many as there are; what failed is explained below the table, by its reason."""
+    """Each target is shown once, however many there are; failures are explained below the table, by reason."""
     names = [f"target-{number:02}" for number in range(12)]
     targets = "".join(f"  - {{name: {name}, repository: {repository}/{name}}}\n" for name in names)
     wrong = f"  - {{name: wrong, repository: {repository}/wrong, username: {USER}, password: wrong-one}}\n"
@@ -89,7 +89,7 @@ def test_without_colour_it_is_drawn_all_the_same(engine, repository):
 
 
 def test_what_is_logged_to_the_terminal_does_not_tear_what_is_drawn(engine, session_lab, repository):
-    """An open registry where a private one is expected is told in the log, while the cycles are drawn."""
+    """If a registry is open that should be private, the log says so while the cycles are drawn."""
     with Registry(session_lab.folder / "open") as registry:
         options = (f"-repository={registry.host}/tests/open", "-expect-private")
         with Session(engine, *options, columns=200) as session:

@@ -52,7 +52,7 @@ def test_two_names_of_one_repository_are_never_down(engine, repository, tmp_path
     not_up = [cycle for cycle in cycles if cycle["verdict"] != "up"]
     reasons = {(cycle["verdict"], cycle["reason"]) for cycle in not_up}
     assert reasons <= {("unknown", "foreign"), ("unknown", "warm")}, json.dumps(not_up)
-    # Each had begun before the first of them ended, and told what they are.
+    # Each had begun before the first of them ended and showed that they are one.
     told = min((end_of(cycle) for cycle in not_up), default=None)
     assert all(start_of(cycle) < told for cycle in not_up), not_up
     # Once in each process: the second knows it from the state-dir.

@@ -68,7 +68,7 @@ def test_the_users_current_context_is_the_engine(outpost, tmp_path):
 
 
 class Surroundings:
-    """An environment to run a monitor in, in place of an engine's."""
+    """An environment to run a monitor in, instead of an engine's."""
 
     def __init__(self, env):
         self.env = env
@@ -124,7 +124,7 @@ def test_a_registry_that_wants_a_clients_certificate_gets_it(outpost):
 
 
 def test_a_registry_is_reached_over_ipv6(outpost):
-    """By its name; an engine too old for an address in brackets says so itself, and that is told."""
+    """By its name; an engine too old for an address in brackets says so itself, and that is reported."""
     with outpost.registry(NAMED_IPV6) as host:
         code, (cycle,), _ = once(outpost.engine, *login(f"{host}/tests/ipv6"), SMALL)
         bracketed = f"[::1]:{host.rpartition(':')[2]}"

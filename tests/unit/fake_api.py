@@ -40,7 +40,7 @@ class Says:
 
 
 class FakeApi(LocalServer):
-    """Answers as it is told to. A context manager.
+    """Gives prepared answers. A context manager.
 
     Attributes:
         answers: from a request to its answer; may be changed.

@@ -112,10 +112,10 @@ def missing(*names: str) -> str:
 
 
 class SubprocessRunner:
-    """Runs commands through `subprocess`, where pytest-subprocess answers in docker's place; keeps them all.
+    """Runs commands through `subprocess`, in which pytest-subprocess answers in docker's place; keeps them all.
 
     A scripted TimeoutExpired is a command that its deadline ended, a scripted OSError one that can't be started; any
-    other scripted exception, `Stopped` for one, is raised as it is.
+    other scripted exception, such as `Stopped`, is raised as it is.
     """
 
     def __init__(self) -> None:
@@ -207,7 +207,7 @@ class Memory(Pushes):
 
 @dataclass
 class Observed:
-    """What an observer was told, in its order."""
+    """What an observer was notified of, in its order."""
 
     told: list[tuple[str, StepName]] = field(default_factory=list)
 

@@ -22,7 +22,7 @@ CASES = {
 
 @pytest.mark.parametrize(("words", "case"), CASES.items())
 def test_a_plain_case_has_its_own_advice(words, case):
-    """What is known to help is said, not only where to look."""
+    """If a remedy is known, it is given, not only where to look."""
     failure = Failure(*case)
     assert words in failure.advice
     assert failure.advice != failure.reason.advice

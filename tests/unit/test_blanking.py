@@ -21,7 +21,7 @@ TOKEN = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJwbGFudGVkIn0.c2lnbmF0dXJl"
 LOGIN = b64encode(b"robot:hunter2").decode()
 
 
-# --- what its place gives away ---
+# --- secrets that their place gives away ---
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ letters = st.text(st.sampled_from("abcXYZ0189-_~."), max_size=40)
 planted = st.builds(lambda text: f"Pl4nted{text}9", letters)
 encoded = st.sampled_from([str, lambda text: quote(text, safe=""), lambda text: json.dumps(text)[1:-1]])
 
-#: A text with a secret, by the kind of place that it stands in.
+#: A text with a secret, by the kind of place that it is in.
 PLACES = {
     "query": "https://store.example/v2/b?X-Amz-Signature={}&x=1",
     "user": "https://robot:{}@registry.example/v2/",
@@ -121,7 +121,7 @@ def test_no_secret_survives_in_its_place(place, before, secret, after, encode):
 @pytest.mark.parametrize("place", ["query", "bearer", "helper"])
 @given(secret=st.text("abcXYZ0189", min_size=60, max_size=300), width=st.integers(40, 100))
 def test_no_line_end_keeps_a_secret(place, secret, width):
-    """A long token that was broken over lines goes as a whole, but for less than a line's rest."""
+    """A long token that was broken over lines is blanked whole, except for less than a line's rest."""
     broken = textwrap.fill(secret, width, break_on_hyphens=False)
 
     shown = without_secrets(f"{PLACES[place].format(broken)}\nand more")
@@ -149,7 +149,7 @@ FORMS = {
     "base64 in a query": lambda text: quote(b64encode(text.encode()).decode(), safe=""),
 }
 
-#: Any text that could be a password, but for those that a placeholder, or its surroundings, are made of.
+#: Any text that could be a password, except those that a placeholder, or its surroundings, are made of.
 passwords = st.text(
     st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"], exclude_characters="\ufdd0"), min_size=5, max_size=40
 )
@@ -170,7 +170,7 @@ def test_a_known_secret_survives_in_no_form(form, secret, before, after):
 
 @given(secret=passwords, user=st.binary(max_size=8), after=st.binary(max_size=8))
 def test_a_known_secret_survives_in_no_login(secret, user, after):
-    """In base64 with whatever stands beside it, but for the letters that it shares with that."""
+    """In base64 with whatever is beside it, except for the letters that it shares with that."""
     login = b64encode(user + secret.encode() + after).decode()
 
     shown = without_secrets(f"Login {login} refused", [Secret(secret)])
@@ -181,7 +181,7 @@ def test_a_known_secret_survives_in_no_login(secret, user, after):
 
 @given(secret=passwords, data=st.data())
 def test_a_known_secret_survives_no_line_end(secret, data):
-    """Neither where a line was broken, nor where colours or what nobody sees were put into it."""
+    """Neither if a line was broken, nor if colours or invisible characters were put into it."""
     breaks = st.sampled_from(["", "\n", "\r\n    ", " ", "\x1b[31m", "\x1b[0m", "\u200b"])
     broken = "".join(letter + data.draw(breaks) for letter in secret)
 

@@ -60,13 +60,13 @@ def docker(script, tmp_path):
         (Builder.BUILDKIT, [CLASSIC_HELP], BuiltBy.BUILDKIT, ()),
         (Builder.BUILDKIT, [BUILDX_HELP], BuiltBy.BUILDKIT, ()),
         (Builder.BUILDKIT, [BUILDX_HELP + PROVENANCE], BuiltBy.BUILDKIT, ("--provenance=false",)),
-        # A CLI of some day, without the classic builder: `auto` does without it, of `classic` the build will tell.
+        # A future CLI, without the classic builder: `auto` does without it, for `classic` the build will say so.
         (Builder.AUTO, [BUILDX_HELP, BUILDX_HELP + PROVENANCE], BuiltBy.BUILDKIT, ("--provenance=false",)),
         (Builder.CLASSIC, [BUILDX_HELP], BuiltBy.CLASSIC, ("--force-rm",)),
     ],
 )
 def test_the_builder_is_the_wanted_one(script, docker, wanted, helps, builder, flags):
-    """By classic where the CLI has it; buildx is told to leave its attestation out where it makes one."""
+    """By classic if the CLI has it; buildx is asked to leave its attestation out if it makes one."""
     for text in helps:
         script.on(*HELP, out=text)
 
@@ -175,7 +175,7 @@ def test_it_is_asked_once_for_each_builder(script, docker):
 
 @pytest.mark.parametrize("answer", [{"does": hangs}, {"does": is_missing}, {"err": NO_BUILDX, "code": 1}])
 def test_one_that_does_not_answer_is_docker_and_is_asked_again(script, docker, answer):
-    """What is wrong is told by the cycle; the CLI may be there at the next one."""
+    """The cycle reports what is wrong; the CLI may be there at the next one."""
     script.on(*HELP, **answer)
     script.on(*HELP, out=PODMAN_HELP)
     client = Client()

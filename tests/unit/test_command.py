@@ -84,7 +84,7 @@ def is_alive(pid):
 
 
 def is_gone(pid):
-    """Given a process, return whether it comes to its end soon: a kill takes the kernel a moment."""
+    """Given a process, return whether it ends soon: a kill takes the kernel a moment."""
     give_up = time.monotonic() + 10
     while is_alive(pid) and time.monotonic() < give_up:
         time.sleep(0.01)
@@ -199,7 +199,7 @@ def test_of_megabytes_of_output_the_end_is_kept(docker, run, stream):
 
 
 def test_of_one_endless_line_the_end_is_kept(docker, run):
-    """A line without an end is bounded as well. It is cut by half, for a secret can stand where it was torn off."""
+    """A line without an end is bounded as well. It is cut by half, since a secret can be where it was torn off."""
     docker.acts(prints("x" * 1000, times=4000), prints("the end"))
 
     completed = run(docker.command())
@@ -209,7 +209,7 @@ def test_of_one_endless_line_the_end_is_kept(docker, run):
 
 
 def test_output_that_is_no_utf_8_is_replaced_sign_by_sign(docker, run):
-    """Bytes that are no text never raise, and leave the text around them whole."""
+    """Bytes that are not text never raise, and leave the text around them intact."""
     docker.acts({"act": "bytes", "hex": b"before \xff\xc3( after\n".hex()})
 
     assert run(docker.command()).stdout == "before \ufffd\ufffd( after\n"
@@ -223,7 +223,7 @@ def test_a_letter_is_whole_wherever_the_output_is_cut_for_reading(docker, run):
 
 
 def test_a_crash_is_its_signal(docker, run):
-    """A docker that a signal of somebody else's ends gives minus that signal, and ended by itself."""
+    """If somebody else's signal ends docker, the exit code is minus that signal, and it ended by itself."""
     docker.acts({"act": "die", "signal": signal.SIGKILL})
 
     completed = run(docker.command())
@@ -274,7 +274,7 @@ def test_a_clock_that_is_set_while_a_command_starts_hardly_changes_its_seconds(d
 
 
 def test_a_missing_program_is_named(run, tmp_path):
-    """A program that is nowhere is told by name, and by where it was looked for."""
+    """A missing program is reported by name, and by where it was looked for."""
     with pytest.raises(CommandError, match=r"^docker: not found on PATH \(.*\)$"):
         run(Command(("docker", "login", PASSWORD), {"PATH": str(tmp_path)}, LONG))
     with pytest.raises(CommandError, match=r"^/nowhere/docker: not found$"):
@@ -329,7 +329,7 @@ def test_a_command_is_ended_at_its_deadline_whatever_it_then_exits_with(docker, 
 
 
 def test_a_command_that_ignores_sigterm_is_killed(docker, run):
-    """SIGKILL follows where SIGTERM does not do."""
+    """SIGKILL follows if SIGTERM is not enough."""
     docker.acts({"act": "on_term"}, SLEEP)
 
     completed = run(docker.command(deadline=DEADLINE))
@@ -356,7 +356,7 @@ def test_a_command_that_somebody_stopped_is_known(run, script, was_paused):
 @pytest.mark.parametrize("holds_output", [True, False])
 @pytest.mark.parametrize("ignores_term", [True, False])
 def test_a_deadline_ends_the_whole_group(docker, run, monkeypatch, holds_output, ignores_term):
-    """When an ended command is reported, nothing that it started is left, be it deaf or holding its output."""
+    """When an ended command is reported, nothing that it started is left, even if deaf or holding its output."""
     monkeypatch.setattr("lib.command.GRACE_SECONDS", LONG)  # the command itself obeys, so no grace is needed
     docker.acts({"act": "child", "seconds": LONG, "holds_output": holds_output, "ignores_term": ignores_term}, SLEEP)
 
@@ -522,7 +522,7 @@ def test_a_hundred_commands_leave_no_thread_and_no_descriptor(run, tmp_path):
 
     after = open_now()
     assert after[0] == before[0]
-    assert after[1] <= before[1]  # timers of the tests before may come to their end meanwhile
+    assert after[1] <= before[1]  # timers of earlier tests may end meanwhile
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
 

@@ -13,7 +13,7 @@ from lib.failure import WRONG_USAGE, Failure, classify
 
 COLLECTIONS = sorted((Path(__file__).parents[3] / "shared" / "failures").glob("corpus*.jsonl"))
 
-#: What a cycle knows besides the words, and `classify()` is not told.
+#: What a cycle knows besides the words, and `classify()` does not.
 KNOWN_ELSEWHERE = ("Retrying in", "access to the requested resource is not authorized")
 
 

@@ -274,7 +274,7 @@ def test_the_dashboard_answers_from_top_to_bottom():
 
 
 def test_compose_takes_its_file():
-    # The program, for it is no library; the schema came with it.
+    # The program, since it is not a library; the schema came with it.
     run(sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(COMPOSE))
 
 

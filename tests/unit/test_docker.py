@@ -112,7 +112,7 @@ def test_the_program_may_have_any_name(script, tmp_path):
 
 @pytest.mark.parametrize("cli", CLIS)
 def test_real_versions_are_read(script, docker, cli):
-    """Client and server are told apart."""
+    """Client and server are distinguished."""
     script.on_real(cli, "version", *VERSION)
 
     assert docker.version(3)[1] == "20.10.24+dfsg1"
@@ -156,7 +156,7 @@ PODMANS_PULL = """315afa9ec13e: {0}
 @pytest.mark.parametrize(("state", "moved", "already"), [("Download complete", 2, 0), ("Already exists", 0, 2)])
 @pytest.mark.parametrize("digests", [[f"other/name@{digest_of('c')}"], []])
 def test_a_pull_of_podmans_service_is_read(script, docker, state, moved, already, digests):
-    """The image is no layer, and its digest in this repository is asked for; None if that is not clear."""
+    """The image is not a layer, and its digest in this repository is asked for; None if that is not clear."""
     digests = [*digests, f"127.0.0.1:5888/lab/canary@{digest_of('d')}"] if digests else []
     script.on("pull", NAME, out=PODMANS_PULL.format(state))
     script.on(*INSPECT, NAME, out=described(digest_of("a"), digests=digests))
@@ -225,7 +225,7 @@ def test_platforms_are_named_where_they_are_asked_for(script, docker, tmp_path):
 
 @pytest.mark.parametrize("cli", CLIS)
 def test_a_real_removal_of_a_name_alone_deletes_nothing(script, docker, cli):
-    """Taking a name away is no deletion."""
+    """Removing a name is not a deletion."""
     script.on_real(cli, "rmi_only_untags", "rmi", NAME)
 
     assert docker.rmi((NAME,), 5).deleted == ()
@@ -378,7 +378,7 @@ def test_a_failed_command_tells_how_far_it_came(script, docker):
 
 
 def test_a_deadline_is_a_timeout_with_the_last_words(script, docker):
-    """What docker said before its deadline is no reason, but told."""
+    """What docker said before its deadline is not a reason, but is shown."""
     script.on("pull", NAME, out="1a2b3c4d5e6f: Downloading\n", does=hangs)
     script.on("push", NAME, does=hangs)
 
@@ -404,7 +404,7 @@ def test_a_docker_that_somebody_stopped_is_starved():
     [("Preparing Waiting", True), ("Preparing", False), ("Waiting Pushing", False), ("", False)],
 )
 def test_a_transfer_that_never_began_is_a_timeout_all_the_same(states, waited):
-    """That each layer was "Waiting" is kept for whoever knows more; it is no reason."""
+    """That each layer was "Waiting" is kept for code that knows more; it is not a reason."""
     out = "".join(f"1a2b3c4d5e6f: {state}\n" for state in states.split())
     completed = Completed(-15, out, "", 4.0, ending=Ending.DEADLINE)
 
@@ -425,7 +425,7 @@ def test_what_docker_says_once_it_is_told_to_end_is_not_told(script, docker):
 
 
 def test_an_error_says_whether_we_ended_the_command(script, docker):
-    """What came to its own end, however it failed, is told from what was ended by force."""
+    """What ended by itself, however it failed, is distinguished from what was ended by force."""
     script.on("pull", NAME, does=hangs)
     script.on("pull", NAME, err="context deadline exceeded\n", code=1)
     script.on("pull", NAME, does=is_missing)
@@ -465,7 +465,7 @@ def test_a_docker_that_can_t_be_started_is_the_hosts_fault(script, docker):
 
 
 def test_stopped_goes_through(script, docker):
-    """That the monitor is being stopped is no failure of docker's."""
+    """If the monitor is being stopped, that is not a failure of docker's."""
 
     def stops():
         raise Stopped
@@ -512,7 +512,7 @@ def test_buildx_that_can_not_say_where_it_would_build_builds_nothing(script, doc
 
 
 def test_a_context_can_have_a_name(script, docker, tmp_path):
-    """BuildKit says by it what came from where."""
+    """By it, BuildKit says what came from where."""
     script.on(*BUILDX, out="Name:   default\nDriver: docker\n")
     flags = ("--quiet", "--no-cache", "--force-rm", "--network", "none", "--build-context", f"mine={tmp_path}")
     script.on("build", *flags, "--tag", NAME, str(tmp_path), out=f"{digest_of('a')}\n")
@@ -546,7 +546,7 @@ def test_a_layer_that_was_here_is_never_counted_as_moved(script, docker):
 
 
 def test_describe_gives_the_image(script, docker):
-    """What docker describes is the image; where it says that there is nothing to describe, there is none."""
+    """What docker describes is the image; if it says that there is nothing to describe, there is none."""
     script.on(*INSPECT, NAME, out=described(digest_of("a")))
     script.on(*INSPECT, NAME, out="[]\n")
 
@@ -555,7 +555,7 @@ def test_describe_gives_the_image(script, docker):
 
 
 def test_describe_fails_where_the_image_is_missing(script, docker):
-    """That it is gone from the host is told apart from a daemon that does not work."""
+    """An image that is gone from the host is distinguished from a daemon that does not work."""
     script.on(*INSPECT, NAME, err=missing(NAME), code=1)
 
     failure = failure_of(docker.describe, NAME, 5).failure
@@ -569,7 +569,7 @@ NO_DESCRIPTIONS = ["", "?\n", "{", "null\n", "[1]\n", '{"Id": 5}\n', '{"Id": nul
 
 @pytest.mark.parametrize("text", NO_DESCRIPTIONS)
 def test_describe_fails_where_the_description_is_none(script, docker, text):
-    """Nobody knows then whose image it is: that is no answer, and the host's fault."""
+    """Then nobody knows whose image it is: that is not an answer, and the host's fault."""
     script.on(*INSPECT, NAME, out=text)
 
     failure = failure_of(docker.describe, NAME, 5).failure
@@ -580,7 +580,7 @@ def test_describe_fails_where_the_description_is_none(script, docker, text):
 
 
 def test_another_failure_beside_missing_images_is_a_failure(script, docker):
-    """Only where every error says that an image is missing is nothing wrong."""
+    """Nothing is wrong only if every error says that an image is missing."""
     script.on(*INSPECT, NAME, "b", err=missing("b") + NO_DAEMON, code=1)
 
     assert failure_of(docker.find, (NAME, "b"), 5).failure.reason is Reason.DAEMON
@@ -662,7 +662,7 @@ def test_an_image_is_found_whatever_its_labels_hold(script, docker):
 
 @pytest.mark.parametrize("text", NO_DESCRIPTIONS)
 def test_a_description_that_is_none_finds_nothing(script, docker, text):
-    """What is no description of an image is passed over."""
+    """What does not describe an image is passed over."""
     script.on(*INSPECT, NAME, out=text)
 
     assert docker.find((NAME,), 5) == {}
@@ -730,7 +730,7 @@ def test_an_answer_that_worked_is_blanked_as_well(script, docker):
 
 
 def test_removed_names_are_read(script, docker):
-    """Each deletion is told, names that were taken away are not."""
+    """Each deletion is returned, removed names are not."""
     script.on("rmi", NAME, "other:1", out=removed(digest_of("a"), digest_of("b")))
 
     assert docker.rmi((NAME, "other:1"), 5).deleted == (digest_of("a"), digest_of("b"))

@@ -55,7 +55,7 @@ def _anchors(path):
 
 
 def _first_cells(path, header):
-    """Given a document, and how the head of a table begins, return what stands in backticks in its first column."""
+    """Given a document, and how the head of a table begins, return what is in backticks in its first column."""
     lines = _text(path).splitlines()
     (start,) = (number for number, line in enumerate(lines) if line.startswith(header))
     rows = takewhile(lambda line: line.startswith("|"), lines[start + 2 :])

@@ -38,7 +38,7 @@ def command(tmp_path):
 
 @pytest.fixture
 def run(command):
-    """Given the same, run it to its end, and return what came of it."""
+    """Given the same, run it to its end, and return the result."""
 
     def run(*options, **more):
         return subprocess.run(**command(*options, **more), capture_output=True, text=True, timeout=SECONDS, check=False)
@@ -48,7 +48,7 @@ def run(command):
 
 @pytest.fixture
 def manager(tmp_path):
-    """A service manager, whom the program tells how it is."""
+    """A service manager, to which the program reports its state."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(SECONDS)

@@ -1,4 +1,4 @@
-"""docker finds around it what the user's docker finds, but for the monitor's secrets and whatever would mislead it."""
+"""docker finds around it what the user's docker finds, without the monitor's secrets and whatever would mislead it."""
 
 import json
 
@@ -155,7 +155,7 @@ def test_a_docker_that_does_not_answer_may_do_so_later():
 
 
 def test_the_users_plugins_are_those_in_the_users_config_folder(tmp_path):
-    """As docker finds them: below DOCKER_CONFIG, else in the home; and none where there is not a folder of them."""
+    """As docker finds them: below DOCKER_CONFIG, else in the home; and none if there is not a folder of them."""
     (tmp_path / ".docker" / "cli-plugins").mkdir(parents=True)
 
     assert user_plugins({"HOME": str(tmp_path)}) == tmp_path / ".docker" / "cli-plugins"
@@ -221,7 +221,7 @@ def test_a_config_that_is_none_is_told(tmp_path, content):
 
 
 def test_whoever_works_with_one_engine_is_known_by_that(tmp_path):
-    """A socket has several paths; and podman is no engine of docker's."""
+    """A socket has several paths; and podman is not an engine of docker's."""
     (tmp_path / "docker.sock").touch()
     (tmp_path / "link").symlink_to(tmp_path)
     same = [{"DOCKER_HOST": f"unix://{path}/docker.sock"} for path in (tmp_path, tmp_path / "link")]

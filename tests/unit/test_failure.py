@@ -56,7 +56,7 @@ def test_a_reason_has_words_and_advice(reason):
 
 @pytest.mark.parametrize("scope", Scope)
 def test_unclassified_can_be_anybodys_fault(scope):
-    """Words that nobody has met: who spoke is said beside the reason, and gives the verdict."""
+    """Words that nobody has met: the speaker is given beside the reason, and decides the verdict."""
     failure = Failure(Reason.UNCLASSIFIED, "why", explicit_scope=scope)
     assert (failure.scope, failure.scope.verdict) == (scope, scope.verdict)
 
@@ -128,7 +128,7 @@ BY_ENGINE = {
         *connection_failed("unexpected EOF"),
         *connection_failed("read tcp 192.0.2.9:4->192.0.2.1:443: read: connection reset by peer"),
         *connection_failed("write tcp 192.0.2.9:4->192.0.2.1:443: write: broken pipe"),
-        # An address is no status.
+        # An address is not a status.
         'Error: pinging container registry 192.0.2.1:5000: Get "http://192.0.2.1:5000/v2/": read: connection reset by peer',
         *connection_failed("http2: server sent GOAWAY and closed the connection; LastStreamID=1, ErrCode=NO_ERROR"),
         *connection_failed("http: server closed idle connection"),
@@ -268,7 +268,7 @@ BY_ENGINE = {
     Reason.UNCLASSIFIED: (f"{FROM_DAEMON}words that nobody has met",),
 }
 VERBS = {Reason.BUILD: "build", Reason.IN_USE: "rmi"}
-#: What comes of comparing digests, labels and layers, or of which registry it was.
+#: The reasons that come from comparing digests, labels and layers, or from which registry it was.
 JUDGED_ELSEWHERE = {Reason.STALE, Reason.FOREIGN, Reason.WARM, Reason.BASE_IMAGE, Reason.STARVED}
 
 
@@ -286,14 +286,14 @@ def test_same_error_from_all_engines(reason, text):
     assert reason_of(VERBS.get(reason, "push"), text) is reason
 
 
-# --- where one word is not enough ---
+# --- when one word is not enough ---
 
 TOLD_APART = [
-    ("the token server's failure is no fault of the credentials", "pull", Reason.SERVER_ERROR,
+    ("the token server's failure is not the fault of the credentials", "pull", Reason.SERVER_ERROR,
      f"failed to authorize: failed to fetch anonymous token: unexpected status from GET request to {URL}: 500 Internal Server Error"),
     ("nor is its silence", "pull", Reason.RESET, f'failed to authorize: failed to fetch anonymous token: Get "{URL}?token=expired": EOF'),
-    ("what stands in an address means nothing", "pull", Reason.RESET, f'{FROM_DAEMON}Get "https://denied.example/v2/quota/x509/404?Expires=9&token=1": EOF'),
-    ("what stands in a repository's name means nothing", "pull", Reason.NOT_FOUND,
+    ("the words in an address mean nothing", "pull", Reason.RESET, f'{FROM_DAEMON}Get "https://denied.example/v2/quota/x509/404?Expires=9&token=1": EOF'),
+    ("the words in a repository's name mean nothing", "pull", Reason.NOT_FOUND,
      f'{FROM_DAEMON}failed to resolve reference "registry.example/quota/denied:timeout": registry.example/quota/denied:timeout: not found'),
     ("a layer that is lost is not an image that is not there", "pull", Reason.SERVER_ERROR,
      f"failed to copy: httpReadSeeker: failed open: could not fetch content descriptor {DIGEST} (application/x) from remote: not found"),
@@ -304,9 +304,9 @@ TOLD_APART = [
     ("Quay's word for a tag that is gone", "pull", Reason.NOT_FOUND, f"{FROM_DAEMON}manifest unknown: Tag latest was deleted or has expired."),
     ("GitLab's 401 speaks of denial", "login", Reason.UNAUTHORIZED, f'{FROM_DAEMON}Get "{URL}": unauthorized: HTTP Basic: Access denied'),
     ("a registry's own full disk", "push", Reason.SERVER_ERROR, "unknown: filesystem: write /var/lib/registry/x: no space left on device"),
-    ("a file that the engine may not read is no registry's denial", "pull", Reason.DAEMON,
+    ("a file that the engine may not read is not a registry's denial", "pull", Reason.DAEMON,
      f"{FROM_DAEMON}open /etc/docker/certs.d/registry.example/ca.crt: permission denied"),
-    ("a name that the registry does not like is no wrong usage", "push", Reason.REJECTED, "name invalid: invalid repository name: lab"),
+    ("a name that the registry does not like is not wrong usage", "push", Reason.REJECTED, "name invalid: invalid repository name: lab"),
     ("the engine's API status is not the registry's", "pull", Reason.TIMEOUT, f'(HTTP code 500) server error - {{"message":"Get {URL}: net/http: TLS handshake timeout"}}'),
     ("a proxy between CLI and engine", "pull", Reason.PROXY, "An error occurred trying to connect: Post https://192.0.2.7:2376/v1.22/x: Tunnel or SSL Forbidden"),
     ("a manifest of a kind that nobody asked for", "pull", Reason.SERVER_ERROR,
@@ -314,7 +314,7 @@ TOLD_APART = [
     ("an error code that docker does not know", "pull", Reason.SERVER_ERROR, f"{FROM_DAEMON}unknown: what is this"),
     ("a page for the CLI alone is a gate's before the socket", "pull", Reason.DAEMON, f"{FROM_DAEMON}<html><body><h1>403 Forbidden</h1>\nRequest forbidden by administrative rules.\n</body></html>"),
     ("and so is a refusal that quotes nobody", "push", Reason.DAEMON, f"{FROM_DAEMON}access to this endpoint is not allowed"),
-    ("an authorization plugin is no registry", "push", Reason.DAEMON, f"{FROM_DAEMON}authorization denied by plugin opa: denied: no"),
+    ("an authorization plugin is not a registry", "push", Reason.DAEMON, f"{FROM_DAEMON}authorization denied by plugin opa: denied: no"),
     ("a store that refuses is the registry's own trouble", "pull", Reason.SERVER_ERROR,
      "error pulling image configuration: download failed after attempts=1: error parsing HTTP 403 response body: invalid character '<' looking for beginning of value: \"<?xml version=\\\"1.0\\\"?><Error><Code>AccessDenied</Code></Error>\""),
     ("a layer's digest is verified before it is unpacked", "pull", Reason.DAEMON, "failed to register layer: Error processing tar file(exit status 1): unexpected EOF"),
@@ -325,7 +325,7 @@ TOLD_APART = [
     ("what is missing locally is not missing in the registry", "inspect", Reason.DAEMON, f"{FROM_DAEMON}No such image: {NAME}"),
     ("a local command that hangs up speaks of the engine", "rmi", Reason.DAEMON, "unexpected EOF"),
     ("local commands never leave the host", "images", Reason.DAEMON, "denied"),
-    ("docker was told to stop, and not by us", "pull", Reason.CLI, "context canceled"),
+    ("docker was asked to stop, and not by us", "pull", Reason.CLI, "context canceled"),
     ("what is canceled in an engine that is going down is the engine's", "pull", Reason.DAEMON,
      f"{FROM_DAEMON}error creating lease: grpc: the client connection is closing: context canceled"),
     ("podman 6 does not work beside cgroup v1", "login", Reason.DAEMON, "Error: Cgroups v1 not supported"),
@@ -340,7 +340,7 @@ TOLD_APART = [
 
 @pytest.mark.parametrize(("purpose", "verb", "reason", "text"), TOLD_APART, ids=[row[0] for row in TOLD_APART])
 def test_told_apart(purpose, verb, reason, text):
-    """Where the words of one reason stand in the error of another, the meaning decides."""
+    """If the words of one reason are in the error of another, the meaning decides."""
     assert reason_of(verb, text) is reason
 
 
@@ -563,7 +563,7 @@ def test_an_error_before_the_last_changes_nothing(known, earlier):
     """An error that docker got over is not why it failed."""
     verb, text = known
     if classify(verb, 1, "", text).reason in (Reason.UNCLASSIFIED, Reason.BUILD, Reason.IN_USE) or text.startswith("<"):
-        return  # where nobody has met the last words, those before them are heard
+        return  # if nobody has met the last words, those before them count
     assert classify(verb, 1, "", f"{earlier[1]}\n\n{text}").reason is classify(verb, 1, "", text).reason
 
 

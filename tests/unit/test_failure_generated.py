@@ -217,7 +217,7 @@ def answers():
             )
 
 
-# --- what stands before the engine, and the engine itself ---
+# --- what stands in front of the engine, and the engine itself ---
 
 PHRASES = ("403 Forbidden", "503 Service Unavailable", "502 Bad Gateway")
 DOORS = (
@@ -266,7 +266,7 @@ RUNTIME = (
 
 
 def here():
-    """Whoever stands before the engine, or works in it, says nothing about a registry."""
+    """Whoever stands in front of the engine, or works in it, says nothing about a registry."""
     host = reasons("daemon disk_full")
     for verb in ("login", "pull", "push", "rmi", "images", "version"):
         yield from (

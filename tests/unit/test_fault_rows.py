@@ -15,19 +15,19 @@ chosen = pytest.mark.parametrize("rows", [ROWS, _QUICK], ids=["all", "quick"])
 
 @chosen
 def test_every_reason_has_a_row(rows):
-    """No reason is without a fault that brings it about, but for those that are known to be."""
+    """No reason is without a fault that brings it about, except the known ones."""
     met = {row.expected.split()[-1] for row in rows}
     assert {str(reason) for reason in Reason} - met == {str(reason) for reason in WITHOUT_ROW}
 
 
 @chosen
 def test_every_step_is_struck(rows):
-    """Also by what is no step's own: the network, the engine, the CLI."""
+    """Also by what belongs to no step: the network, the engine, the CLI."""
     assert {row.step for row in rows} == set(StepName)
 
 
 def test_the_quick_run_meets_every_fault_and_all_that_comes_of_it():
-    """Each fault is met once, and once more for each other thing that has to come of it."""
+    """Each fault is run once, and once more for each other expected result."""
     assert {(row.name, row.expected) for row in _QUICK} == {(row.name, row.expected) for row in ROWS}
     assert len(_QUICK) == len({(row.name, row.expected) for row in ROWS})
     assert set(_QUICK) <= set(ROWS)

@@ -17,7 +17,7 @@ from monitor import main
 PROGRAM = Path(__file__).resolve().parents[2] / "monitor.py"
 PLANTED = "hunter2-Zq9"
 
-# What stands in files: names and values that are nearly right, and whatever else YAML can hold.
+# The content of files: names and values that are nearly right, and whatever else YAML can hold.
 keys = st.sampled_from([*(option.name for option in OPTIONS), "targets", "name", "repositry", "tag_", "-"]) | st.text()
 values = st.one_of(
     st.sampled_from(

@@ -1,4 +1,4 @@
-"""Whatever stands in a history that is a good SQLite file: the start, /status, the page and the metrics work.
+"""Whatever is in a history that is a good SQLite file: the start, /status, the page and the metrics work.
 
 Only rows that fit are shown, what was dropped is logged, and no other target loses anything of its own.
 """

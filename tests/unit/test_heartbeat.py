@@ -1,4 +1,4 @@
-"""Heartbeats: who is told what after which cycle, and that nothing waits for it, or shows where that is."""
+"""Heartbeats: what is sent after which cycle, and that nothing waits for it, or shows its URL."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def receiver(monkeypatch):
 
 
 class Told:
-    """Who is told, in place of a service: holds back or fails as it is asked to."""
+    """Stands in for the service: holds back or fails as it is asked to."""
 
     def __init__(self):
         self.urls, self.counted = [], []

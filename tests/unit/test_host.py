@@ -67,7 +67,7 @@ def test_what_a_targets_cycles_shared_is_removed_with_it(host, instance):
 
 
 def test_a_stranger_is_never_led_to_the_users_credential_store(host, instance):
-    """Docker looks for one where a config folder holds no login at all."""
+    """Docker looks for one if a config folder has no login at all."""
     (folder,) = instance.folder.glob("anonymous-*")
     assert json.loads((folder / "config.json").read_text())["auths"]
 
@@ -82,7 +82,7 @@ def test_the_versions_are_those_of_the_last_answer(host, docker):
 
 
 def told(caplog):
-    """Return what was logged, each with those of its fields that tell of the engine."""
+    """Return what was logged, each with those of its fields that are about the engine."""
     names = ("client", "server", "store", "builder", "detail")
     return [{name: vars(record)[name] for name in names if name in vars(record)} for record in caplog.records]
 
@@ -112,7 +112,7 @@ def test_an_engine_that_may_not_be_asked_for_its_store_is_logged_all_the_same(ne
     """Docker can be used, and so the monitor is well; the store is not known, and that is logged once."""
     caplog.set_level("INFO")
     host = new_host(builders={Builder.AUTO})
-    # docker does not call it a failure, and prints what the engine said in place of an answer.
+    # docker does not call it a failure, and prints what the engine said instead of an answer.
     docker.when("info", instead=says(" null\n\nError response from daemon: Forbidden\n"), times=9)
 
     assert [host.ask() for _ in range(3)] == [None] * 3

@@ -160,7 +160,7 @@ def test_one_of_its_folders_that_was_removed_alone_is_logged_too(tmp_path, caplo
 
 @pytest.mark.parametrize("made_by_docker", [False, True])
 def test_an_instance_whose_folder_was_made_again_is_alive_to_others(tmp_path, made_by_docker):
-    """Docker itself makes the folder that it is told to write to: nobody has locked that one."""
+    """Docker itself makes the folder that it should write to: nobody has locked that one."""
     instance = Instance(tmp_path)
     folder = instance.new_folder("config")
     shutil.rmtree(instance.folder)
@@ -176,7 +176,7 @@ def test_an_instance_whose_folder_was_made_again_is_alive_to_others(tmp_path, ma
 
 
 def test_a_folder_that_another_user_put_in_its_place_is_not_taken(tmp_path, monkeypatch):
-    """Once a cleaner has removed it, its name is known: whoever makes it anew would read the logins in it."""
+    """Once a cleaner has removed it, its name is known: whoever makes it again would read the logins in it."""
     instance = Instance(tmp_path)
     folder = instance.new_folder("config")
     shutil.rmtree(instance.folder)

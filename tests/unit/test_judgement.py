@@ -98,7 +98,7 @@ def test_a_push_that_was_given_up_may_come_late(instance, created):
 
 
 def test_other_pushes_that_were_given_up_excuse_nothing():
-    """Only the image of that very push may come late, and only where it is ours."""
+    """Only the image of that very push may come late, and only if it is ours."""
     old = image(digest_of("b"), created=EARLIER)
     theirs = image(digest_of("b"), instance="another")
 
@@ -135,7 +135,7 @@ def test_an_older_or_altered_image_of_ours_is_never_found_to_be_fine(digest, fou
 
 @given(moved=st.integers(0, 9), already=st.integers(0, 9), layers=st.integers(1, 9), base=st.integers(0, 9))
 def test_a_pull_proves_a_transfer_only_where_all_of_the_payload_was_moved(moved, already, layers, base):
-    """Whatever was moved: unless all layers of the payload were, for sure, that is no proof, and blames the host."""
+    """Whatever was moved: unless all layers of the payload certainly were, that is not a proof, and blames the host."""
     failure = judge_transfer(Pulled(1.0, moved=moved, already=already), layers, base)
 
     everything_moved = already == 0 and moved >= layers
@@ -160,7 +160,7 @@ def test_a_payload_layer_that_was_here_is_never_taken_for_a_moved_one(payload, b
 
 
 def test_moved_layers_of_the_base_do_not_stand_for_warm_ones_of_the_payload():
-    """A base that was removed meanwhile is moved again; a payload layer that was here all the same is no proof."""
+    """A base that was removed meanwhile is moved again; a payload layer that was here all the same proves nothing."""
     pulled = Pulled(1.0, moved=3, already=1)  # of a base of 3, moved, and a payload of 1, here already
 
     failure = judge_transfer(pulled, payload_layers=1, base_layers=3)
@@ -219,7 +219,7 @@ def test_failures_say_what_happened_and_what_to_do():
 
 
 def test_moments_in_messages_are_utc_as_they_say():
-    """A label in another time zone is told in UTC."""
+    """A label in another time zone is shown in UTC."""
     labels = labels_of(instance="another").to_dict() | {"registry-monitor.created": "2026-11-24T10:30:00+02:00"}
 
     failure = judge_pulled_back(digest_of(2), Image(digest_of("b"), labels=labels), PUSH, is_ours)

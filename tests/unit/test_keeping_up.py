@@ -1,4 +1,4 @@
-"""Keeping up: a schedule that can't is told once, with what to raise, and so is its end."""
+"""Keeping up: a schedule that can't is logged once, with what to raise, and so is its end."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ LOCKED = Completed(1, "the keychain is locked\n", "", 0.1)
 
 
 class Helper:
-    """Runs as told, and keeps what was run."""
+    """Gives a prepared result, and keeps what was run."""
 
     def __init__(self, outcome):
         self.outcome = outcome

@@ -1,4 +1,4 @@
-"""Log: one line an event, readable by people and programs, and nothing in it that must not be told."""
+"""Log: one line an event, readable by people and programs, with nothing in it that must not be shown."""
 
 from __future__ import annotations
 

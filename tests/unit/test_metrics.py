@@ -73,7 +73,7 @@ def scraped(metrics):
 
 
 def value(metrics, name, **labels):
-    """Return a sample's value, None where it is absent."""
+    """Return a sample's value, None if it is absent."""
     return scraped(metrics).get((name, frozenset(labels.items())))
 
 
@@ -171,7 +171,7 @@ def test_an_up_cycle_is_counted(metrics, world):
 
 
 def test_phases_of_pulls_and_pushes_are_added_up(metrics, world):
-    """A step whose lines do not tell adds nothing to any of its phases; others have none."""
+    """A step whose lines do not say enough adds nothing to any of its phases; others have none."""
     pull = Step(StepName.PULL, Outcome.OK, 1.0, spent=(0.5, 0.25, 0.25))
     for _ in range(2):
         world["quay"].finished(a_cycle((pull, Step(StepName.PUSH, Outcome.OK, 1.0)), "quay", NOON, 2.0), 0.0)
@@ -327,7 +327,7 @@ def test_rested_images_are_counted_and_shown_only_where_there_are_any(metrics, w
     series = world["quay"].series
     world["quay"].rested.images = (lost,)
     series.count_rested(replace(lost, acted=lost.acted + timedelta(hours=1)))
-    assert shown("checks_total", verdict="down") == 0, "a renewal that failed is no check"
+    assert shown("checks_total", verdict="down") == 0, "a renewal that failed is not a check"
     series.count_rested(lost)
     assert (shown("images"), shown("up")) == (1, 0)
     assert shown("oldest_created_timestamp_seconds") == lost.created.timestamp()
@@ -452,7 +452,7 @@ def test_the_text_is_what_prometheus_client_writes(many, accept, generate):
 
 
 def test_what_was_written_before_is_written_again_only_where_it_is_the_same(many, world):
-    """Whoever asked last, in whatever format, and whatever became of the targets since then."""
+    """Whoever asked last, in whatever format, and whatever happened to the targets since then."""
     changes = (
         lambda: None,
         lambda: world["quay"].finished(an_up_cycle(), 0.5),

@@ -102,7 +102,7 @@ def test_one_that_was_killed_is_dead_until_it_is_forgotten(tmp_path, neighbours,
 
 
 def test_what_was_in_its_folder_goes_at_once(tmp_path, neighbours):
-    """Logins, payloads and links to the user's plugins; not what stands behind a link."""
+    """Logins, payloads and links to the user's plugins; not what a link leads to."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "docker-buildx").write_text("mine")

@@ -31,7 +31,7 @@ def program(tmp_path):
 @pytest.mark.parametrize("mode", ["-check-config", "-once", "-loglevel=info"])
 @pytest.mark.parametrize("name", ["nerdctl", "docker"])
 def test_nerdctl_is_wrong_configuration_under_any_name(program, capsys, mode, name):
-    """Exit code 2 with a sentence that says what it lacks, before any cycle; it is told no password."""
+    """Exit code 2 with a sentence that says what it lacks, before any cycle; it gets no password."""
     docker = program(NERDCTL, name)
     env = {"PATH": os.environ["PATH"], "REGISTRY_MONITOR_PASSWORD": "secret", "REGISTRY_MONITOR_USERNAME": "monitor"}
 
@@ -45,7 +45,7 @@ def test_nerdctl_is_wrong_configuration_under_any_name(program, capsys, mode, na
 
 @pytest.mark.parametrize("version", ["Docker version 28.2.2, build e6534b4", "podman version 5.4.2", ""])
 def test_what_is_not_nerdctl_is_not_refused(program, capsys, version):
-    """A program that does not answer is for the cycles to tell of."""
+    """If a program does not answer, the cycles report that."""
     assert main([TARGET, f"-docker={program(version)}", "-check-config"], {"PATH": os.environ["PATH"]}) == 0
     assert capsys.readouterr().err == ""
 

@@ -1,4 +1,4 @@
-"""`once`: every target's cycle is run and told, in text or JSON, whatever docker printed and whoever reads it."""
+"""`once`: every target's cycle is run and shown, in text or JSON, whatever docker printed and whoever reads it."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_the_exit_code_is_the_worst_verdicts(cycles, code):
     assert exit_code(cycles) == code
 
 
-# What is told.
+# What is shown.
 
 
 def test_plain_lines_begin_with_the_target_and_tell_what_is_known():

@@ -486,7 +486,7 @@ values = st.sampled_from(
 ) | st.text(max_size=8)  # fmt: skip
 names = st.sampled_from([*BY_NAME, "pasword", "name", "targets", "xyzzy"])
 secrets = st.sampled_from(["password", "pasword", "pass-word", "secret"])
-# Behind the bare name of another option, a stray word would be that option's value, and could be shown.
+# After the bare name of another option, a stray word would be that option's value, and could be shown.
 words = st.one_of(
     st.builds("-{}={}".format, names.filter(lambda name: name != "config"), values).map(lambda word: [word]),
     st.builds("--{}".format, names).map(lambda word: [word]),
@@ -501,7 +501,7 @@ variables = st.dictionaries(
 
 
 def options_or_faults(argv, env):
-    """Expect options, faults, or the help where it is asked for; and no secret in any fault."""
+    """Expect options, faults, or the help if it is asked for; and no secret in any fault."""
     faults, helped = (), False
     try:
         options = parse_options(argv, env)

@@ -1,4 +1,4 @@
-"""Read-only targets and replicas: what can be said of one, and what contradicts that."""
+"""Read-only targets and replicas: what can be set for one, and what contradicts that."""
 
 from __future__ import annotations
 

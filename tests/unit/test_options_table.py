@@ -75,7 +75,7 @@ def _readers() -> list[Path]:
 
 
 def _unseen(option: Option, owner: type[Target | Options], text: str, folder: Path) -> Iterator[str]:
-    """Given an option, whose attribute it fills, a value of it, and a folder, yield where that does not arrive."""
+    """Given an option, whose attribute it fills, a value of it, and a folder, yield the places that lack the value."""
     beside = BESIDE.get(option.name, ())
     flags = [flag_for(option, text, folder), *beside, *(() if option.name == "repository" else ("-repository=q.io/r",))]
     options, plain = parse_options(flags, {}), parse_options(["-repository=q.io/r"], {})

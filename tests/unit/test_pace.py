@@ -1,4 +1,4 @@
-"""Pace: a registry that refuses is asked no sooner than usual, then more and more rarely; what is mended is tried."""
+"""Pace: a registry that refuses is asked no sooner than usual, then more and more rarely; what is fixed is tried."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ VOID = {"meta", "link", "input", "br"}
 
 
 class Shown(HTMLParser):
-    """A page, read: fails where a tag is closed that is not open.
+    """A page, parsed: fails if a tag is closed that is not open.
 
     Attributes:
         text: all its text, its spaces made one.
@@ -211,7 +211,7 @@ def test_each_step_is_shown_against_its_usual(world):
 
 
 def test_a_step_is_shown_in_its_phases(world):
-    """In words, and in the bar by their forms: no colour is needed to tell them apart, and no bar on a phone."""
+    """In words, and in the bar by their shapes: no colour is needed to tell them apart, and no bar on a phone."""
     world.begin("quay")
     pull = Step(StepName.PULL, Outcome.OK, 2.0, spent=(0.5, 1.0, 0.5))
     world.finish(a_cycle((pull, Step(StepName.PUSH, Outcome.OK, 4.0)), "quay", NOON, 6.0))

@@ -86,7 +86,7 @@ def test_a_payload_of_many_chunks_has_its_size(tmp_path):
 
 
 def test_no_two_payloads_are_the_same(tmp_path):
-    """Each layer of each cycle is new to every registry and engine, or nothing would have to be moved."""
+    """Each layer of each cycle is new to every registry and engine; otherwise nothing would have to be moved."""
     for number in range(2):
         (tmp_path / str(number)).mkdir()
         written(tmp_path / str(number), layers=2, size=64)
@@ -178,7 +178,7 @@ def test_the_dockerfile_is_utf_8_whatever_the_locale(tmp_path):
 
 @pytest.mark.parametrize("marks", Marks)
 def test_a_context_knows_what_it_holds(tmp_path, marks):
-    """BuildKit's records are told by a size or a name, of which the image itself has nothing."""
+    """BuildKit's records are recognised by a size or a name, of which the image itself has nothing."""
     context = write_context(tmp_path, "scratch", 2, 1001, labels_of(), marks)
 
     def size(name):

@@ -21,7 +21,7 @@ from tests.unit.support import NAME, digest_of
 #: and pulled; by the same clock, when the registry had done with the last layer, and when it came to the manifest.
 REAL = json.loads((Path(__file__).parent / "outputs" / "arrivals.json").read_text(encoding="utf-8"))
 
-#: Those whose lines do not tell.
+#: Those whose lines do not say enough.
 _SILENT = {
     "docker's CLI on podman 4.3: pull",
     "docker's CLI on podman 4.3: push",

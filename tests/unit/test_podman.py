@@ -32,7 +32,7 @@ def logged(message):
 
 
 def copied(*layers, downloaded=(), config=BARE):
-    """Return what a pull prints with its debug log: the configuration is downloaded, too, and is no layer."""
+    """Return what a pull prints with its debug log: the configuration is downloaded, too, and is not a layer."""
     lines = [WARNING, logged("Called pull.PersistentPreRunE"), f"Trying to pull {NAME}...\n"]
     lines += [logged(f"Downloading /v2/lab/canary/blobs/sha256:{config}"), "Getting image source signatures\n"]
     for layer in layers:
@@ -78,7 +78,7 @@ def test_a_pull_for_a_platform_names_it(script, podman):
 
 
 def test_a_pull_that_fails_is_judged_by_its_error(script, podman):
-    """What it logged before is no error."""
+    """What it logged before is not an error."""
     error = (
         f"Error: initializing source docker://{NAME}: reading manifest latest in {HOST}/lab/canary: manifest unknown\n"
     )
@@ -178,7 +178,7 @@ def test_a_container_that_does_not_go_is_tried_once(script, podman):
 
 
 def test_images_are_found_by_the_names_that_were_asked(script, podman):
-    """One that is missing is no failure, in the words of either release."""
+    """A missing one is not a failure, in the words of either release."""
     script.on(
         *INSPECT,
         NAME,
@@ -224,7 +224,7 @@ def test_its_logins_are_in_the_private_folder(script, podman, tmp_path):
 
 
 def test_it_is_its_own_server(script, podman):
-    """There is no daemon, whose version could be another."""
+    """There is no daemon whose version could differ."""
     script.on("version", "--format", "{{.Client.Version}}", out="5.4.2\n", err=WARNING)
     script.on("info", "--format", "{{.Store.GraphDriverName}}", out="overlay\n")
 

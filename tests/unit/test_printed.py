@@ -31,7 +31,7 @@ def test_it_is_there_as_it_was_and_shown_without_secrets():
 
 
 def test_its_last_lines_are_those_of_a_terminal():
-    """Without empty ones, the error after the progress, and no more than are kept."""
+    """Without empty ones, the error after the progress, and not more than are kept."""
     printed = Printed.by(Completed(1, "progress \n\n" * OUTPUT_LINES, "error\n", 0.5))
 
     assert printed.last_lines() == ("progress",) * (OUTPUT_LINES - 1) + ("error",)
@@ -52,7 +52,7 @@ def test_its_last_lines_are_those_of_a_terminal():
     ],
 )
 def test_it_is_judged_by_all_that_it_said(stderr, secret, reason, detail):
-    """A password that is a word of docker's changes no verdict, and what is told holds no secret."""
+    """A password that is a word of docker's changes no verdict, and what is shown has no secret."""
     failure = judged("push", Printed.by(Completed(1, "", stderr, 1.0), [Secret(secret)]))
 
     assert failure.reason is reason
@@ -73,7 +73,7 @@ def test_a_stored_login_is_blanked_without_being_named(tmp_path):
 
 
 def test_what_it_printed_last_before_its_deadline_is_blanked():
-    """That it passed its deadline is told with its last line."""
+    """A passed deadline is reported with the last line."""
     hung = Completed(-15, f"asking {PRESIGNED}\n", "", 5.0, Ending.DEADLINE)
 
     with pytest.raises(DockerError) as raised:

@@ -1,4 +1,4 @@
-"""A registry that publishes late gets the time that it is allowed, and no more."""
+"""A registry that publishes late gets the time that it is allowed, and not more."""
 
 import pytest
 
@@ -13,7 +13,7 @@ REFUSED = DockerError(Failure(Reason.REFUSED, "connection refused"))
 
 
 class Registry:
-    """Gives one answer after the other, and the last one from then on; its clock stands still but for the waiting."""
+    """Gives one answer after the other, and the last one from then on; its clock advances only while waiting."""
 
     def __init__(self, monkeypatch, *answers):
         self.answers = list(answers)
@@ -73,7 +73,7 @@ def test_past_the_patience_an_absent_image_is_a_failure(monkeypatch):
 
 
 def test_another_failure_is_not_waited_out(monkeypatch):
-    """Only what can be lateness is: a registry that can't be reached is no late one."""
+    """Only what can be lateness counts: a registry that can't be reached is not late."""
     registry = Registry(monkeypatch, REFUSED)
 
     with pytest.raises(DockerError):

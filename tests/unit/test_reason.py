@@ -1,4 +1,4 @@
-"""Each reason stands wherever somebody looks for it: what lacks one fails with a sentence that says where."""
+"""Each reason is wherever somebody looks for it: a place that lacks one fails with a sentence that names it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CHARACTERS_OF_A_PARAGRAPH = 100
 
 
 def _in_table() -> set[str]:
-    """Return the reasons that stand in the row of their scope and its verdict, and all that are none."""
+    """Return the reasons that are in the row of their scope and its verdict, and everything that is not a reason."""
     found = {
         (name, scope, verdict)
         for scope, verdict, cell in re.findall(r"^\| (\w+) \| (\w+) \| (\[.*) \|$", _REASONS, re.MULTILINE)

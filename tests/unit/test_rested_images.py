@@ -38,7 +38,7 @@ class Kept(History):
 
 
 class Registry:
-    """A made-up runner: it pushes what it is told to, and finds what is not missing."""
+    """A made-up runner: it pushes what it is asked to, and finds what is not missing."""
 
     def __init__(self, *, is_only=False):
         self.is_only = is_only

@@ -123,7 +123,7 @@ def test_a_cycle_has_the_shape_of_the_contract():
 
 
 def test_a_cycle_without_a_failed_step_names_none():
-    """step, reason, scope and detail are null where nothing failed."""
+    """step, reason, scope and detail are null if nothing failed."""
     shape = replace(DOWN, steps=DOWN.steps[:1], pushed_digest=digest_of(1)).to_dict()
 
     assert [shape[name] for name in ("step", "reason", "scope", "detail")] == [None] * 4
@@ -132,7 +132,7 @@ def test_a_cycle_without_a_failed_step_names_none():
 
 @given(cycles)
 def test_a_cycle_comes_back_from_its_json(cycle):
-    """What was written is read as the same cycle: the same JSON, and the same values but for what JSON cuts off."""
+    """What was written is read as the same cycle: the same JSON, and the same values except for what JSON cuts off."""
     back = Cycle.from_dict(json.loads(json.dumps(cycle.to_dict())))
 
     assert back.to_dict() == cycle.to_dict()
@@ -143,7 +143,7 @@ def test_a_cycle_comes_back_from_its_json(cycle):
 
 @given(timed_steps)
 def test_phases_add_up_to_the_seconds(step):
-    """As they were measured, and in JSON as well, where each is rounded."""
+    """As they were measured, and also in JSON, in which each is rounded."""
     assert sum(step.phases.values()) == pytest.approx(step.seconds)
     shape = step.to_dict()
     assert sum(shape["phases"].values()) == pytest.approx(shape["seconds"], abs=1e-6)
@@ -213,7 +213,7 @@ def test_a_verdict_comes_of_the_failed_step_whatever_was_written(written, failed
         assert cycle.steps[0].to_dict() == step
 
 
-#: What a cycle is not made of: it comes of the failed step and the repository.
+#: What a cycle is not made of: it follows from the failed step and the repository.
 DERIVED = {"registry", "step", "reason", "scope", "detail"}
 
 

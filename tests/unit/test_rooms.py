@@ -65,5 +65,5 @@ def test_only_tests_of_benchmarks_import_those():
 
 
 def test_no_module_imports_itself_by_a_detour():
-    """A circle is found, and told, by whoever sorts them."""
+    """A circle is found, and reported, by the sorting."""
     list(TopologicalSorter(_IMPORTS).static_order())

@@ -19,7 +19,7 @@ from tests.unit.examples import HandClock, a_failed_cycle, a_target, an_up_cycle
 
 
 class Cycles:
-    """Cycles that end when they are told to, or at once."""
+    """Cycles that end on request, or at once."""
 
     def __init__(self, clock):
         self.clock = clock
@@ -111,7 +111,7 @@ def schedule(new_schedule):
 
 
 def settle(schedule, clock, hanging=0):
-    """Wait until all workers sleep, but for those that hang."""
+    """Wait until all workers sleep, except those that hang."""
     eventually(
         lambda: (
             sum(state.wakes is not None and state.wakes > clock.now for state in schedule.workers())
@@ -466,7 +466,7 @@ def test_a_thousand_targets_all_get_their_turn(cycles):
 
 
 def few_threads(monkeypatch, left):
-    """Have no more threads than that be started; return the list that holds how many are left."""
+    """Let only so many threads be started; return the list that holds how many are left."""
     start, left = threading.Thread.start, [left]
 
     def start_few(thread):

@@ -126,7 +126,7 @@ def test_the_watchdog_is_ours_only_where_systemd_says_so(env, seconds):
     systemd.close()
 
 
-# What is told.
+# What is reported.
 
 
 def test_a_life_is_told_in_order(manager, serve, world):

@@ -39,7 +39,7 @@ def pulse_of(clock, engine=lambda _: ANSWERED, deadline=10.0):
 
 @pytest.mark.parametrize(("late", "is_starved"), [(0.0, False), (0.9, False), (1.1, True), (12.0, True)])
 def test_a_monitor_that_did_not_run_is_found_although_nobody_has_woken_up_yet(late, is_starved):
-    """A busy scheduler is late by less than a second; also where the step's end is known before the next beat."""
+    """A busy scheduler is late by less than a second; also if the step's end is known before the next beat."""
     clock = Clock()
     pulse = pulse_of(clock)
     with pulse.taken():
@@ -103,7 +103,7 @@ def test_a_cycle_without_threads_has_no_pulse(monkeypatch):
 
 @pytest.mark.parametrize(("answer", "is_starved"), [(ANSWERED, False), (SILENT, True), (Stopped(), False)])
 def test_an_engine_that_gave_no_sign_of_life_is_found(answer, is_starved):
-    """It is asked while the step runs: at the end of that it may have come back. A monitor that stops is no silence."""
+    """It is asked while the step runs: at its end it may have come back. A monitor that stops is not silence."""
     asked = threading.Event()
     ticks = count(1000.0, BEAT_SECONDS)
 

@@ -101,7 +101,7 @@ def test_a_step_that_fails_is_noted_with_its_reason(steps):
 
 
 def test_a_judge_may_fail_a_step_that_worked(steps):
-    """A command that worked is a failed step where its answer is judged one; then it is noted once."""
+    """A command that worked is a failed step if its answer is judged one; then it is noted once."""
     step = failed(steps, StepName.PULL_BACK, lambda _: ANSWER, lambda _: Failure(Reason.WARM, "proves nothing"))
 
     assert (step.reason, step.seconds, len(steps.done)) == (Reason.WARM, 1.5, 1)
@@ -175,7 +175,7 @@ def test_a_login_that_the_host_failed_asks_nobody(steps, script, reason):
 
 @pytest.mark.parametrize("reason", DOUBTED)
 def test_a_daemon_that_is_gone_gets_the_blame(steps, script, reason):
-    """Both what docker said and why there is no daemon are told."""
+    """Both what docker said and why there is no daemon are reported."""
     script.on(*VERSION, **IS_GONE)
 
     step = failed(steps, StepName.PUSH, fails(reason))
@@ -202,7 +202,7 @@ def test_a_daemon_that_hangs_gets_the_blame_where_the_cli_does_not(steps, script
 
 @pytest.mark.parametrize("answer", [HANGS, {"code": -9}, {"does": is_missing}, {"err": "flag needed\n", "code": 125}])
 def test_a_cli_that_can_t_even_name_its_version_gets_the_blame(steps, script, answer):
-    """`docker --version` needs no daemon: where that fails, too, it is the CLI that is broken."""
+    """`docker --version` needs no daemon: if that fails, too, the CLI is broken."""
     script.on(*VERSION, **HANGS)
     script.on(*CLIENT_VERSION, **answer)
 
@@ -223,7 +223,7 @@ def test_a_cli_that_is_gone_gets_the_blame_before_the_daemon(steps, script, answ
 
 @pytest.mark.parametrize(("name", "wanted"), [(StepName.BUILD, Reason.BUILD), (StepName.RMI, Reason.DAEMON)])
 def test_a_local_step_that_takes_too_long_is_the_hosts_fault(steps, script, name, wanted):
-    """Neither build nor rmi talks to a registry: a slow host is one, even where docker answers."""
+    """Neither build nor rmi talks to a registry: a slow host is one, even if docker answers."""
     script.on(*VERSION, **ANSWERS)
 
     step = failed(steps, name, passes_its_deadline)
@@ -276,7 +276,7 @@ def test_what_prepares_a_step_never_blames_those_outside(steps, script, reason):
 
 
 def test_a_local_question_without_an_answer_asks_docker_itself(steps, script):
-    """A judge's question that passes its deadline is the daemon's fault only where the CLI still works."""
+    """A judge's question that passes its deadline is the daemon's fault only if the CLI still works."""
     script.on(*VERSION, **HANGS)
     script.on(*CLIENT_VERSION, **HANGS)
 
@@ -397,7 +397,7 @@ def test_each_step_has_the_nearer_deadline(script, monkeypatch):
 
 
 def test_what_prepares_a_step_and_fails_fails_that_step(steps, observed):
-    """It is noted as its step's failure, with its time, and the step was also told to begin."""
+    """It is noted as its step's failure, with its time, and the step's beginning was also reported."""
     with pytest.raises(StepFailed), steps.preparing(StepName.LOGIN):
         fails(Reason.DAEMON)(5)
 
@@ -406,7 +406,7 @@ def test_what_prepares_a_step_and_fails_fails_that_step(steps, observed):
 
 
 def test_what_prepares_a_step_and_works_is_no_step(steps, observed):
-    """Nothing is noted or told of it."""
+    """Nothing is noted or reported of it."""
     with steps.preparing(StepName.BASE):
         pass
 
@@ -446,7 +446,7 @@ def test_docker_is_asked_whether_it_works_where_a_step_says_that_it_does_not(ste
 
 @pytest.mark.parametrize("reason", [reason for reason in Reason if reason not in DOCKERS])
 def test_docker_is_not_asked_whether_it_works_where_another_has_the_blame(steps, script, reason):
-    """Whoever else failed, docker was there to tell it."""
+    """Whoever else failed, docker was there to report it."""
     with pytest.raises(StepFailed):
         steps.fail(StepName.PUSH, Failure(reason, "docker's words"))
 
@@ -467,7 +467,7 @@ def test_docker_is_not_asked_whether_it_works_where_nothing_failed(steps, script
 
 @pytest.mark.parametrize(("step_timeout", "wanted"), [(120.0, 20.0), (4.0, 4.0)])
 def test_upkeep_never_takes_longer_than_a_step(script, step_timeout, wanted):
-    """What is no step has a short deadline, and the step's own where that is shorter."""
+    """What is not a step has a short deadline, or the step's own if that is shorter."""
     target = Target("lab", REFERENCE, step_timeout=step_timeout)
 
     assert steps_of(target, script).upkeep_seconds == upkeep_seconds(target) == wanted

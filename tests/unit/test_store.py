@@ -1,4 +1,4 @@
-"""Store: what outlives the process, what can't be read is set aside, and what can't be written is told and waits."""
+"""Store: what outlives the process; what can't be read is set aside, what can't be written is logged and waits."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def test_availability_and_the_time_not_measured_outlive_the_process(restart):
     for cycle in (an_up_cycle(), an_up_cycle(), a_failed_cycle(), an_up_cycle()):
         before.finish(cycle)
         before.clock.advance(30.0)
-    # Of the hour without a monitor, no more counts than a verdict stands.
+    # Of the hour without a monitor, only the time counts for which a verdict stands.
     after = restart(later=HOUR)
     end = NOON + timedelta(hours=1)
     for _ in range(2):

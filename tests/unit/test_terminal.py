@@ -150,7 +150,7 @@ def test_more_cycles_than_fit_the_screen_never_leave_it():
 
 
 def test_cycles_that_end_while_others_are_drawn_lose_no_line(monkeypatch):
-    """Whoever draws next erases what was drawn last, and not what was told since."""
+    """The next drawing erases the last one, and not what was printed since."""
     monkeypatch.setattr("lib.once.live._FRAMES_PER_SECOND", 1000)
     play = Play(*NAMES)
     with play.terminal, ThreadPoolExecutor(8) as pool:
@@ -177,7 +177,7 @@ def test_of_a_full_screen_nothing_is_left_once_it_is_stopped(columns, height):
     assert "target" not in str(play.screen())
 
 
-# What is told at the end.
+# What is shown at the end.
 
 
 def test_the_end_is_a_table_then_each_failure_then_the_count():
@@ -238,7 +238,7 @@ def test_a_narrow_table_leaves_out_what_the_lines_around_it_tell():
 
 
 def test_hostile_words_of_docker_reach_the_screen_as_they_are_and_do_nothing():
-    """Neither markup nor escapes, line ends or other controls are obeyed: the screen refuses what is no drawing."""
+    """Neither markup nor escapes, line ends or other controls are obeyed: the screen refuses what is not drawing."""
     hostile = "[red]x[/red] [link=http://evil]y[/] :boom: \x1b[31m \x1b]0;title\x07 \r\x9b2J \u202e \udcff"
     text = Play("[bold]", columns=200).all(failed_cycle(hostile, f"last {hostile}", "[/]", target="[bold]"))
 

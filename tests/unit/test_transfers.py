@@ -99,7 +99,7 @@ def test_a_push_that_works_shows_that_slots_are_free_again(transfers):
     ],
 )
 def test_steps_of_other_targets_that_are_under_way_are_seen(transfers, under_way, step, is_seen):
-    """As long as they are, and where they take slots of the same kind."""
+    """As long as they are, and if they take slots of the same kind."""
     with transfers.noted(under_way, "other.example"):
         assert bool(why(transfers, "own.example", step=step)) is is_seen
     assert why(transfers, "own.example", step=step) is None

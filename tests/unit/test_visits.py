@@ -1,4 +1,4 @@
-"""Visits: when a registry's API is asked for what, what becomes of it, and that nobody waits or is told twice."""
+"""Visits: when a registry's API is asked for what, the findings, and that nobody waits and nothing is logged twice."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def push(mark):
 
 
 class Api:
-    """A registry's API that says what it is told to; an exception is raised in its place."""
+    """A registry's API with prepared answers; an exception is raised instead."""
 
     host = "quay.io"
 
@@ -231,7 +231,7 @@ def test_what_a_replica_may_still_show_waits(deleting):
 
 
 def test_what_has_to_stay_and_what_the_tag_shows_is_never_deleted(deleting):
-    """Rested images, the base; and what this very cycle pushed or got back, whatever became of the order."""
+    """Rested images, the base; and what this very cycle pushed or got back, whatever the order."""
     deleting.after(UP)
     deleting.kept = frozenset({digest("a")})
     deleting.push("a", "b", "c", "d")

@@ -1,4 +1,4 @@
-"""The cycle log: what happened is told once, what goes on now and then, and the end of it."""
+"""The cycle log: what happened is logged once, what continues now and then, and its end."""
 
 from __future__ import annotations
 

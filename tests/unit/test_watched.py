@@ -24,7 +24,7 @@ class FaultyError(Exception):
 
 
 class Noting(Listener):
-    """Notes what it is told, and may be broken."""
+    """Notes what is reported to it, and may be broken."""
 
     def __init__(self, *, broken=False):
         self.told = []

@@ -30,7 +30,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def read(folder):
-    """Read a text as a web configuration file that stands beside the certificates."""
+    """Read a text as a web configuration file that is beside the certificates."""
 
     def read(text):
         path = folder / "web.yml"

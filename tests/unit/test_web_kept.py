@@ -12,7 +12,7 @@ from lib.web.kept import Kept
 
 
 def until(condition):
-    """Wait for a condition, and fail where it does not come."""
+    """Wait for a condition, and fail if it does not come."""
     ends = time.monotonic() + 20
     while not condition():
         assert time.monotonic() < ends

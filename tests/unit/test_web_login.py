@@ -197,7 +197,7 @@ def test_whoever_has_guessed_least_is_next(monkeypatch):
 
 
 def until(condition):
-    """Wait for a condition, and fail where it does not come."""
+    """Wait for a condition, and fail if it does not come."""
     ends = time.monotonic() + 20
     while not condition():
         assert time.monotonic() < ends

@@ -57,7 +57,7 @@ def open_files():
 
 
 def until(condition):
-    """Wait for a condition, and fail where it does not come."""
+    """Wait for a condition, and fail if it does not come."""
     ends = time.monotonic() + 20
     while not condition():
         assert time.monotonic() < ends

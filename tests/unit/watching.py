@@ -43,7 +43,7 @@ class MadeUp:
         return next(watched for watched in self.watch.targets if watched.target.name == name)
 
     def finish(self, *cycles: Cycle) -> None:
-        """Have cycles come to their end."""
+        """Make cycles end."""
         for cycle in cycles:
             self[cycle.target].finished(cycle, lag=0.0)
 

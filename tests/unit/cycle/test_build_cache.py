@@ -63,7 +63,7 @@ def world(make_world):
 
 
 def stays(world, records, footprint):
-    """Return which of these records are still there once the build's were removed, and of how many layers that told."""
+    """Return which of these records are still there once the build's were removed, and how many layers it reported."""
     world.host.cache = {name: replace(record) for name, record in records.items()}
     layers, _ = remove_footprint(world.cli, footprint, 5)
     return set(world.host.cache), len(layers)
@@ -153,7 +153,7 @@ def test_where_nothing_is_left_nothing_is_removed(world):
 
 
 def test_records_in_use_are_waited_for(world, monkeypatch):
-    """Docker marks their IDs, and removes them only when the build has let go of them."""
+    """Docker marks their IDs, and removes them only when the build has released them."""
     monkeypatch.setattr(build_cache.time, "sleep", lambda _: None)
     world.host.cache = {"layer0": record(NAMES[0]), "layer1": record(NAMES[1], in_use=2)}
 
@@ -217,7 +217,7 @@ def test_a_build_that_a_dead_instance_began_is_waited_for(world, monkeypatch, in
 
 
 def test_what_comes_late_of_a_dead_instances_build_is_swept_after_the_cycle(world):
-    """Not an hour later: where there was something of it, more can come."""
+    """Not an hour later: if there was something of it, more can come."""
     sent = record(f"local source for registry-monitor-{DEAD}-{TOKEN}")
     world.host.cache = {"sent": sent}
     world.housekeeping.prepare(world.cli)

@@ -114,7 +114,7 @@ def test_without_credentials_there_is_no_login(make_world):
 
 @pytest.mark.parametrize("words", [NOT_THERE, AMBIGUOUS])
 def test_on_an_empty_repository_the_pull_is_skipped(make_world, words):
-    """While this monitor has pushed nothing, "not there" is no failure, in docker's ambiguous words as well."""
+    """While this monitor has pushed nothing, "not there" is not a failure, in docker's ambiguous words as well."""
     world = make_world(last=None)
     world.during("pull", instead=fails(words))
 
@@ -129,7 +129,7 @@ def test_on_an_empty_repository_the_pull_is_skipped(make_world, words):
     ("words", "reason", "scope"), [(NOT_THERE, "not_found", "registry"), (AMBIGUOUS, "denied", "credentials")]
 )
 def test_what_was_pushed_and_is_gone_is_told_once(world, words, reason, scope):
-    """A lost image is `down`; the cycle after it begins anew, or one loss would be told for ever."""
+    """A lost image is `down`; the next cycle starts over, since otherwise one loss would be reported for ever."""
     world.during("pull", instead=fails(words), times=2)
 
     assert told(world.run()) == ("down", "pull", reason, scope)
@@ -228,7 +228,7 @@ def test_an_image_from_before_a_restart_is_ours(make_world):
 
 
 def test_a_registry_that_went_back_in_time_is_told_once(world):
-    """After `stale` the next cycle begins anew."""
+    """After `stale` the next cycle starts over."""
     world.registry.put(NAME, our("c", created=MADE))
 
     assert told(world.run())[2] == "stale"
@@ -302,7 +302,7 @@ def no_space(*_):
 
 
 def test_a_payload_that_can_t_be_written_is_the_hosts_fault(world, monkeypatch):
-    """A full disk of the monitor's is told as such, and `unknown`."""
+    """A full disk of the monitor's is reported as such, and `unknown`."""
     monkeypatch.setattr("lib.cycle.payload._write_random", no_space)
 
     assert told(world.run()) == ("unknown", "build", "disk_full", "host")

@@ -1,4 +1,4 @@
-"""A cycle that builds on a base: where it comes from, and what follows where it does not."""
+"""A cycle that builds on a base: where it comes from, and what follows if it does not come."""
 
 import errno
 import json
@@ -139,7 +139,7 @@ def test_a_base_that_can_t_be_pulled_is_the_dependencys_fault(make_world, host, 
 
 
 def test_a_base_that_is_slow_is_the_dependencys_fault(on_alpine):
-    """A deadline passed while the base came is no fault of the monitored registry's."""
+    """A deadline that passed while the base came is not the monitored registry's fault."""
     world = on_alpine()
     world.during("base", instead=HUNG)
 
@@ -177,7 +177,7 @@ def test_a_base_by_digest_is_pulled_from_the_repository(on_digest):
 
 
 def test_the_very_image_that_is_the_base_may_be_overwritten(make_world):
-    """The image under the tag that `base-layer-id` names is no reason to stop, and stays on the host to build on."""
+    """The image under the tag that `base-layer-id` names is not a reason to stop, and stays on the host to build on."""
     world = make_world(last=None, base_layer_id=BASE.digest)
     world.registry.put(NAME, BASE)
 

@@ -32,7 +32,7 @@ def test_a_deadline_is_the_hosts_where_the_daemon_does_not_answer(world, step, a
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_cli_that_hangs_gets_the_blame_before_the_daemon(world, step):
-    """A CLI that does not even tell its own version is what hangs: nothing is known of the daemon."""
+    """If a CLI does not even give its own version, that is what hangs: nothing is known of the daemon."""
     world.during(step, instead=HUNG, after=lambda: world.docker.fall_ill(HUNG, HUNG))
 
     assert told(world.cycle()) == ("unknown", step, "cli", "host")
@@ -79,7 +79,7 @@ def test_what_is_asked_besides_blames_the_daemon_too(world):
 
 
 def test_upkeep_that_hangs_is_never_the_registrys_fault(world):
-    """`docker image inspect` talks to no registry: where it hangs, and the daemon answers, the registry is not down."""
+    """`docker image inspect` talks to no registry: if it hangs, and the daemon answers, the registry is not down."""
     world.docker.when("image", instead=HUNG)
 
     assert told(world.run()) == ("unknown", "login", "daemon", "host")

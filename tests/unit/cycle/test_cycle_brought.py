@@ -32,7 +32,7 @@ def use(world, content):
 
 
 def test_what_a_pull_brought_is_removed_before_the_next_cycle(world):
-    """It was not on the host before: it is no image of the host's own, that would have to have its name back."""
+    """It was not on the host before: it is not the host's own image, which would have to get its name back."""
     brought(world)
 
     assert told(world.run()) == ("up",)

@@ -16,7 +16,7 @@ def with_buildkit(make_world):
 def test_with_buildkit_the_layers_are_removed_from_its_cache_before_they_are_pulled(
     make_world, names_copies, names_contexts
 ):
-    """Right after the image, or they would not have to be moved; and nothing of what was sent stays."""
+    """Right after the image, since otherwise they would not have to be moved; and nothing of what was sent stays."""
     world = make_world(of_world={"builder": BuiltBy.BUILDKIT, "names_contexts": names_contexts})
     world.host.names_copies = names_copies
 

@@ -25,7 +25,7 @@ def comes_back(world, found):
     ],
 )
 def test_another_image_than_the_pushed_one_has_its_reason(world, found, wanted):
-    """Stale, altered and another monitor's image are told apart, and removed again."""
+    """Stale, altered and another monitor's images are distinguished, and removed again."""
     comes_back(world, found)
 
     cycle = world.run()
@@ -169,7 +169,7 @@ def test_an_image_that_was_here_all_the_time_is_no_success(world):
 
 
 def test_an_image_that_somebody_gave_another_name_meanwhile_goes_all_the_same(world):
-    """Where rmi takes only a name away, the image goes with its other names, or nothing would have to be moved."""
+    """If rmi removes only a name, the image goes with its other names; otherwise nothing would have to be moved."""
     world.during("push", after=lambda: world.host.tag(NAME, "user/kept:1"))
 
     assert told(world.run()) == ("up",)

@@ -32,7 +32,7 @@ def test_no_login_outlives_its_cycle(world):
 
 @pytest.mark.parametrize("content", [None, b"", b"two\nlines\0\n"])
 def test_a_password_file_that_can_t_be_read_is_told(make_world, tmp_path, content):
-    """The step login fails for the configuration's fault; what is in the file is not told."""
+    """The step login fails for the configuration's fault; what is in the file is not shown."""
     path = tmp_path / "password"
     if content is not None:
         path.write_bytes(content)

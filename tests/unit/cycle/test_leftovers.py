@@ -108,7 +108,7 @@ def test_one_whose_container_stays_is_not_forgotten(world, keeping):
 @pytest.mark.parametrize("names_copies", [True, False])
 @pytest.mark.parametrize("step", ["build", "push"])
 def test_what_a_build_of_it_left_in_buildkits_cache_goes_by_its_note(make_world, tmp_path, step, names_copies, builder):
-    """Also where BuildKit says of no record whose it is, and whatever the builder is by now."""
+    """Even if BuildKit does not say whose a record is, and whatever the builder is by now."""
 
     class Killed(BaseException):
         pass

@@ -70,7 +70,7 @@ def test_an_image_that_podman_names_by_its_own_digest_first_is_the_wanted_one(ma
 
 
 def test_not_there_is_down_as_long_as_it_is_so(make_read_only):
-    """There is no first start to forgive, and no loss that is told once."""
+    """There is no first start to forgive, and no loss that is reported only once."""
     world = make_read_only(None)
     assert [told(world.run()) for _ in range(3)] == [("down", "pull", "not_found", "registry")] * 3
     world.registry.put(NAME, IMAGE)

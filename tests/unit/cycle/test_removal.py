@@ -21,7 +21,7 @@ def remove_all(world, *images):
 @given(st.data())
 @settings(max_examples=100, deadline=None)  # each makes folders, as fast as the disk is
 def test_images_go_in_whatever_order_docker_lists_them(tmp_path_factory, data):
-    """Docker tells no child from its parent: however a tree of images is built and listed, all of it goes."""
+    """Docker does not tell a child from its parent: however a tree of images is built and listed, all of it goes."""
     world = World(tmp_path_factory.mktemp("world"))
     images = [theirs(mark) for mark in "0123456789"[: data.draw(st.integers(1, 10), "images")]]
     for number, image in enumerate(images):
@@ -43,7 +43,7 @@ def test_images_go_in_whatever_order_docker_lists_them(tmp_path_factory, data):
 @given(order=st.permutations("abcd"))
 @settings(deadline=None)  # the same
 def test_one_image_that_stays_keeps_no_other(tmp_path_factory, order):
-    """All that can go goes; what stays is told in docker's own words of it."""
+    """Everything that can go goes; what stays is reported in docker's own words."""
     world = World(tmp_path_factory.mktemp("world"))
     for mark in order:
         world.host.add(theirs(mark), parent=theirs("a").image_id if mark == "b" else None)
@@ -76,7 +76,7 @@ def test_an_image_goes_by_its_id_where_docker_takes_that(world, names, goes_by_i
 
 
 def test_an_image_that_gets_other_names_meanwhile_goes_by_those(world):
-    """What stayed is looked at anew: the names that it had when it was first listed may not be its names now."""
+    """What stayed is listed again: the names that it had at first may not be its names now."""
     world.host.add(theirs("a"), "x:1", "x:2")
     world.host.add(theirs("b"))
 

@@ -122,7 +122,7 @@ def test_what_is_newer_than_any_push_that_was_acknowledged_was_not_replaced(pair
 
 
 def test_a_source_that_is_down_changes_nothing(pair):
-    """It is judged by the last push that was acknowledged, and so it is where the source has lost that."""
+    """It is judged by the last acknowledged push, even if the source has lost that."""
     pair.push(copied=True)
     del pair.registry.images[NAME]
     assert told(pair.source.run()) == ("down", "pull", "not_found", "registry")

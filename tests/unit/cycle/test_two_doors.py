@@ -57,7 +57,7 @@ def test_whenever_the_other_comes_in_before_it_is_recognised_nothing_is_down(doo
     outer, inner = doors
     if not is_first:
         outer.run()
-        inner.pushes.forget()  # as if neither had met the other yet
+        inner.pushes.forget()  # as if neither had seen the other yet
     cycles = []
     outer.during(step, **{moment: lambda: cycles.append(inner.cycle())})
     cycles.append(outer.cycle())

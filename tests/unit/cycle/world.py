@@ -93,11 +93,9 @@ class World:
 
     Attributes:
         docker: the fake docker; worlds can share one.
-        host, registry: what it keeps.
-        instance: this process, and the dead beside it.
-        cli: the CLI as the cycles have it.
+        host, registry: what it keeps. instance: this process, and the dead beside it. cli: the cycles' CLI.
         pushes: what outlives a cycle.
-        observed: what was told of the steps.
+        observed: what was reported of the steps.
         folders: the private Docker config folders, of the target and of strangers.
         slept: for how long it was waited, in which no time passes.
     """
@@ -143,7 +141,7 @@ class World:
         return self.target.reference.familiar
 
     def has(self, content, *names):
-        """Put an image on the host, where it is to stay."""
+        """Put an image on the host that is to stay there."""
         self.host.add(content, *names)
         self.stays = self.host.snapshot()
         return content

@@ -1,8 +1,9 @@
 """Docker for tests, in this process: a `Runner` that does to a host and its registries what docker would do.
 
 `FakeDocker.engine` is the host, `FakeDocker.engine.registry` all registries: a test sets them up, runs something, and
-looks at what is there afterwards. `FakeDocker.when()` has a command fail, hang, be stopped, or meet what somebody else
-does. `lab/small_world.sh` is the same as a program, for where many are needed: 2 ms a command, where Python takes 20.
+looks at what is there afterwards. `FakeDocker.when()` makes a command fail, hang, be stopped, or meet what somebody
+else does. `lab/small_world.sh` is the same as a program, for cases that need many commands: 2 ms each, while Python
+takes 20.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ def fails(words: str) -> Completed:
     return says("", words, 1)
 
 
-#: What can come of a command instead: no daemon answers, its deadline ends it, a signal does, it can't be found, or the
-#: monitor is being stopped.
+#: What can happen to a command instead: no daemon answers, its deadline ends it, a signal does, it can't be found, or
+#: the monitor is being stopped.
 GONE = says("28.2.2 \n", NO_DAEMON, 1)
 HUNG = Completed(-15, "", "", seconds=0.0, ending=Ending.DEADLINE)
 CRASHED = says("", code=-9)
@@ -44,11 +45,10 @@ class _Twist:
 
     Attributes:
         words: how it begins.
-        instead: what comes of it, and docker does nothing; or (`is_late`) does it at the next `finish_late()`.
+        instead: what happens to it, while docker does nothing; or (`is_late`) does it at the next `finish_late()`.
         before, after: what somebody else does just then.
         edit: what changes the lines that docker prints.
-        only: which commands that begin so it is about.
-        times: how many more.
+        only: which commands that begin so it applies to. times: how many more.
     """
 
     words: tuple[str, ...]
@@ -70,8 +70,8 @@ class FakeDocker:
     Attributes:
         engine: the host.
         commands: all that were run.
-        ailment: what comes of every command that needs the daemon, GONE or HUNG; None while it is well.
-        cli_ailment: what comes of the others.
+        ailment: what happens to every command that needs the daemon, GONE or HUNG; None while it is well. cli_ailment:
+            what happens to the others.
         lost_seconds: for how long commands that hung were waited for.
     """
 

@@ -83,10 +83,10 @@ class Engine:
         dockerfile: that of the last build.
         names_copies: BuildKit says what it copied where, as since Docker 23.
         clock_is_off: by how much its clock is ahead of ours.
-        is_podmans: images between stay when the one built on them goes, and a build prints a bare ID.
+        is_podmans: intermediate images stay when the one built on them goes, and a build prints a bare ID.
         keeps_indexes: it has containerd's image store.
         builds_itself: buildx is there, and has the engine's own BuildKit build.
-        platform: its own, which it takes of an index unless asked for another.
+        platform: its own, which it takes from an index unless asked for another.
     """
 
     def __init__(self) -> None:
