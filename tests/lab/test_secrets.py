@@ -420,7 +420,7 @@ def docker_config(way, folder, shape):
     ],
 )
 def test_a_secret_that_others_say_shows_nowhere(engine, own_registry, way, tmp_path, plant, words):
-    """Not on the page, in an answer, the log, the state-dir, or in what `once` prints; a placeholder takes its place."""
+    """Not on the page, in an answer, the log, the state-dir, or in what `once` prints; a placeholder is there."""
     temporary, state = tmp_path / "temporary", tmp_path / "state"
     temporary.mkdir()
     with plant(way, tmp_path, own_registry) as (where, env):

@@ -292,7 +292,7 @@ def test_a_reload_takes_a_good_file_and_fails_for_a_bad_one(machine, service, re
     service.await_sentence("quay is up")
     _write(_inside(machine, _ETC / "config.yml"), "bogus: 1")
     assert service("reload", check=False).returncode != 0
-    service.await_sentence("quay is up; the configuration was refused when it was last read, see the log")
+    service.await_sentence("quay is up; the last reload of the configuration was refused, see the log")
     errors = service.journal("--priority=err", "--identifier=registry-monitor")
     assert "bogus: unknown option" in errors
     assert "level=info" not in errors
@@ -325,7 +325,7 @@ def test_what_may_pass_is_tried_again_until_it_has(machine, service, registry, p
         taken.listen()
         service("start", "--no-block")
         await_true(lambda: int(service.show("NRestarts")) > 0, _SOON, "it to be tried again")
-        service.await_sentence("exit code 4; this may pass, and is tried again: .*can't listen on .*")
+        service.await_sentence("exit code 4; this may pass, and systemd tries again: .*can't listen on .*")
     service.await_sentence("quay is up")
 
 

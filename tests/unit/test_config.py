@@ -54,7 +54,7 @@ FAULTS = {
         "bad_labels.yml:5: targets[0]: image-labels: '-a' is not a label's name: up to 128 of A-Z a-z 0-9 . _ / -, a letter or digit at both ends",
         "bad_labels.yml:6: targets[0]: image-labels: 'x\\n...' has a line end or another character that doesn't print",
         "bad_labels.yml:7: targets[0]: image-labels: has no value: give one, or leave the key out",
-        "bad_labels.yml:8: targets[0]: image-labels: has a list or a mapping, and one value is expected",
+        "bad_labels.yml:8: targets[0]: image-labels: has a list or a mapping, but needs one value",
         "bad_labels.yml:10: targets[0]: image-labels: 'd' is given twice",
         "bad_labels.yml:11: targets[0]: image-labels: 'e' has a value of more than 128 characters",
         "bad_labels.yml:12: targets[0]: image-labels: has a value of more than one line: is a quotation mark missing?",
@@ -93,8 +93,8 @@ FAULTS = {
         "name_outside_targets.yml:1: name: is a target's: put it under `targets`",
     ],
     "nested_value": [
-        "nested_value.yml:2: tag: has a list or a mapping, and one value is expected",
-        "nested_value.yml:4: password-file: has a list or a mapping, and one value is expected",
+        "nested_value.yml:2: tag: has a list or a mapping, but needs one value",
+        "nested_value.yml:4: password-file: has a list or a mapping, but needs one value",
         "nested_value.yml:3: password-file: needs username beside it",
     ],
     "no_credentials_directory": [
@@ -137,7 +137,7 @@ FAULTS = {
         "password_with_newline.yml:3: password: ends with a line end: leave that out, or put the password into a `password-file`",
     ],
     "python_object": [
-        "python_object.yml:1: repository: has a list or a mapping, and one value is expected",
+        "python_object.yml:1: repository: has a list or a mapping, but needs one value",
     ],
     "repository_with_dash": [
         "repository_with_dash.yml:1: repository: '--privileged' begins with a dash",
@@ -196,7 +196,7 @@ FAULTS = {
         "two_bases.yml:3: base-layer-id: excludes base-image: give one of the two",
     ],
     "two_documents": [
-        "two_documents.yml:2: begins another document: only one is read",
+        "two_documents.yml:2: begins a second document: only one is read",
     ],
     "two_passwords": [
         "two_passwords.yml:4: password-file: excludes password: give one of the two",

@@ -150,7 +150,7 @@ def test_a_refused_configuration_is_told_until_one_is_accepted(manager, serve):
     service.reloaded(["bogus: unknown option"])
     service.reloaded()
     assert [told["STATUS"] for told in all_heard(manager)] == [
-        "quay is up; the configuration was refused when it was last read, see the log",
+        "quay is up; the last reload of the configuration was refused, see the log",
         "quay is up",
     ]
 

@@ -139,10 +139,10 @@ def test_openssl_has_each_curve(read, curve):
         ("# nothing\n", [":1: is empty"]),
         ("- a\n", [":1: is not a mapping of keys to values"]),
         ("a: 'hunter2\n", [":2: is not valid YAML: found unexpected end of stream"]),
-        ("a: 1\n---\nb: 2\n", [":2: begins another document: only one is read"]),
+        ("a: 1\n---\nb: 2\n", [":2: begins a second document: only one is read"]),
         ("a: 1\nb: \x01", [":2: is not valid YAML: it has characters that don't print"]),
         ("a: " + "[" * 5000, [":1: is not valid YAML: more than 10 levels are nested"]),
-        ("a: 1\n---\n", [":2: begins another document: only one is read"]),
+        ("a: 1\n---\n", [":2: begins a second document: only one is read"]),
         (f"basic_auth_users: &hunter2\n  alice: {HASH}\n", [f":1: basic_auth_users: {MARKED}"]),
         (
             (
@@ -254,12 +254,12 @@ def test_openssl_has_each_curve(read, curve):
             f"{TLS}, cipher_suites: [], curve_preferences: X25519}}\n",
             [
                 (
-                    ":1: tls_server_config: cipher_suites: is not a list with something in it: each of its values"
-                    " begins with a dash"
+                    ":1: tls_server_config: cipher_suites: is not a list with something in it: begin each of"
+                    " its values with a dash"
                 ),
                 (
-                    ":1: tls_server_config: curve_preferences: is not a list with something in it: each of its values"
-                    " begins with a dash"
+                    ":1: tls_server_config: curve_preferences: is not a list with something in it: begin each of"
+                    " its values with a dash"
                 ),
             ],
         ),
@@ -283,7 +283,7 @@ def test_openssl_has_each_curve(read, curve):
             "tls_server_config: {cert_file: '', key_file: [a]}\n",
             [
                 ":1: tls_server_config: cert_file: has no value: give one, or leave the key out",
-                ":1: tls_server_config: key_file: has a list or a mapping, and one value is expected",
+                ":1: tls_server_config: key_file: has a list or a mapping, but needs one value",
             ],
         ),
         (
@@ -328,7 +328,7 @@ def test_openssl_has_each_curve(read, curve):
                 ":3: basic_auth_users: has a cost out of bounds: 4 to 16",
                 ":4: basic_auth_users: is not a user name: it has a colon",
                 ":6: basic_auth_users: names a user twice",
-                ":7: basic_auth_users: has a list or a mapping, and one value is expected",
+                ":7: basic_auth_users: has a list or a mapping, but needs one value",
             ],
         ),
     ],
