@@ -146,7 +146,7 @@ class Host:
                     self._instance.restore(one)
                     self._furnish(one)
         except OSError as error:
-            lost = f"the private folder {self._instance.folder} was removed by somebody, and can't be made again"
+            lost = f"somebody removed the private folder {self._instance.folder}, and it can't be made again"
             detail = f"{lost}: {error.strerror or error}"
             raise DockerError(Failure(reason_of(error, Reason.CLI), detail)) from None
 

@@ -130,4 +130,4 @@ def why_short(target: Target, done: Iterable[Step], given: float) -> str | None:
     part = _PART_LOST if available >= target.step_timeout else _MOST_LOST
     if given > could_have * (1 - part):
         return None
-    return f"it had {given:.1f} s in place of {could_have:.1f} s: work on this host took the rest of the cycle's time"
+    return f"it had {given:.1f} s instead of {could_have:.1f} s: work on this host took the rest of the cycle's time"

@@ -352,7 +352,7 @@ def test_ages_lags_and_the_step_under_way_are_those_of_the_cycles(hour):
 
 
 def test_old_content_replicas_and_strangers_are_as_they_were(hour):
-    assert [value for _, value in hour.shown("Rested images whole")] == [1] * len(VANTAGES)
+    assert [value for _, value in hour.shown("Rested images intact")] == [1] * len(VANTAGES)
     checks = hour.shown_by("Checks of rested images", "target", "verdict")
     assert checks["lab", "up"] >= 2 * len(VANTAGES)
     assert checks["lab", "down"] == 0

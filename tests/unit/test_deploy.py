@@ -265,7 +265,7 @@ def test_the_dashboard_answers_from_top_to_bottom():
     assert [row["title"] for row in rows] == [
         "What is broken, since when, and why",
         "Which step is slow",
-        "Old content, other places, other people, and what ends",
+        "Rested images, replicas, strangers, certificates and limits",
         "Is the monitor itself fine",
     ]
 

@@ -100,7 +100,9 @@ def test_an_address_that_cant_be_had_now_is_4(run, address, why):
 def test_why_it_cant_begin_is_told_to_the_service_manager_too(run, manager):
     run("-listen=192.0.2.1:8000", NOTIFY_SOCKET=manager.getsockname())
     told = manager.recv(4096).decode()
-    assert told.startswith("STATUS=exit code 4; this may pass, and systemd tries again: registry-monitor: can't listen on ")
+    assert told.startswith(
+        "STATUS=exit code 4; this may pass, and systemd tries again: registry-monitor: can't listen on "
+    )
 
 
 def test_what_is_missing_in_the_program_itself_is_no_traceback(run, tmp_path):

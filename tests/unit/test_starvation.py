@@ -162,5 +162,5 @@ def test_what_took_the_time_is_said():
     failed = Step(StepName.BUILD, Outcome.FAILED, 5.0, Failure(Reason.BUILD, "why"))
 
     assert why_short(target, [failed], 1.7) == (
-        "it had 1.7 s in place of 6.0 s: work on this host took the rest of the cycle's time"
+        "it had 1.7 s instead of 6.0 s: work on this host took the rest of the cycle's time"
     )

@@ -356,7 +356,7 @@ def test_a_push_that_the_build_left_too_little_time_is_starved(script, monkeypat
     step = failed(steps, StepName.PUSH, passes_its_deadline)
 
     assert (step.reason, step.scope) == (Reason.STARVED, Scope.HOST)
-    assert step.detail.startswith("docker's words; it had 2.0 s in place of 6.0 s")
+    assert step.detail.startswith("docker's words; it had 2.0 s instead of 6.0 s")
 
 
 def test_a_push_that_waited_for_others_is_starved(steps, script, monkeypatch):
