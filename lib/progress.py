@@ -110,10 +110,10 @@ class Observer(Protocol):
     """Something that wants to know a cycle's progress."""
 
     def step_started(self, step: StepName) -> None:
-        """A step begins: what its command needs is made ready, and then it is run."""
+        """A step begins: what its command needs is prepared, and then it is run."""
 
     def step_finished(self, step: Step) -> None:
-        """A step has come to its end."""
+        """A step has ended."""
 
 
 class Listener:
@@ -125,10 +125,10 @@ class Listener:
         """
 
     def step_started(self, target: Target, step: StepName) -> None:
-        """A step begins: what its command needs is made ready, and then it is run."""
+        """A step begins: what its command needs is prepared, and then it is run."""
 
     def step_finished(self, target: Target, step: Step) -> None:
-        """A step has come to its end."""
+        """A step has ended."""
 
     def cycle_finished(self, cycle: Cycle) -> None:
         """A cycle has ended, and is recorded."""

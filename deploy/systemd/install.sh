@@ -134,7 +134,7 @@ uninstall() {
         if getent passwd $NAME >/dev/null; then userdel $NAME; fi
         say 'removed, with configuration and history'
     else
-        say "removed, but for $ETC, $STATE and the user $NAME"
+        say "removed, except $ETC, $STATE and the user $NAME"
     fi
     systemctl daemon-reload
     systemctl reset-failed $UNIT 2>/dev/null || true
