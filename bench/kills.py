@@ -297,7 +297,7 @@ class Killing:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Given the command line, kill as often as is asked for, print what came of it, and return the exit code."""
+    """Given the command line, kill as often as is asked for, print the result, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=100)
     cells = {cell.name: cell for cell in engines()}

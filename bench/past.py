@@ -15,7 +15,7 @@ from lib.history.store import Store
 from lib.target import Target
 from lib.watch.record import Record
 
-#: The store loses cycles where more than it holds wait to be written.
+#: The store loses cycles if more than it can hold wait to be written.
 _AT_ONCE = 1000
 _CLOSE_SECONDS = 60.0
 

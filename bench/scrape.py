@@ -34,7 +34,7 @@ _PATIENCE_SECONDS = 120.0
 
 
 def measure(site: Site, *, short: bool = False) -> Result:
-    """Given a site, and whether a few answers and stretches will do, return what came of it."""
+    """Given a site, and whether a few answers and stretches will do, return the result."""
     answers, stretches = (20, 2) if short else (_ANSWERS, _STRETCHES)
     folder = site.new_folder()
     config = _write_config(folder, site.registry.host)

@@ -294,7 +294,7 @@ def _differences(before: Snapshot, after: Snapshot) -> list[str]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Given the command line, run a soak, write what came of it, and return the exit code."""
+    """Given the command line, run a soak, write the result, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cycles", type=int, default=4000)
     parser.add_argument("--each", type=int, default=5, help="failures for each reason, at least")

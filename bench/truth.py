@@ -61,7 +61,7 @@ class _Witness:
 
 
 def measure(site: Site, *, short: bool = False) -> Result:
-    """Given a site, and whether a few cycles will do, return what came of it."""
+    """Given a site, and whether a few cycles will do, return the result."""
     with ProcessEvents() as events:
         witness = _Witness(events)
         with Wired(site, Payload(), witness) as cycle:

@@ -96,7 +96,7 @@ class Engine(Daemon):
     def docker(
         self, *arguments: str, stdin: bytes = b"", check: bool = True, seconds: float = _COMMAND_SECONDS
     ) -> subprocess.CompletedProcess[str]:
-        """Given the arguments of a docker command, run it on this engine to its end, and return what came of it.
+        """Given the arguments of a docker command, run it on this engine to its end, and return the result.
 
         Raise LabError, with what it printed, if it fails, unless `check` is false; subprocess.TimeoutExpired if
         it takes longer than `seconds`.

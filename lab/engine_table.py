@@ -344,7 +344,7 @@ def _layers(registry: Registry, digests: Iterable[str]) -> list[str]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Given the command line's arguments, measure engines; print and write what came of it. Return the exit code."""
+    """Given the command line's arguments, measure engines; print and write the results. Return the exit code."""
     known = {cell.name: cell for cell in cells()}
     parser = argparse.ArgumentParser(prog="python -m lab.engine_table")
     parser.add_argument("document", type=Path)

@@ -170,7 +170,7 @@ class Podman:
         return with_mounts({Path("/var/lib/containers"): self.folder / "containers"}, ["podman"])
 
     def docker(self, *arguments: str, stdin: bytes = b"", check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Given the arguments of a docker command, run it to its end, and return what came of it.
+        """Given the arguments of a docker command, run it to its end, and return the result.
 
         Raise LabError, with what it printed, if it fails, unless `check` is false.
         """

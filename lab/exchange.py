@@ -59,7 +59,7 @@ class Exchange(BaseHTTPRequestHandler):
     def _act(self) -> None:
         self.body: Body = _read_body(self)
         self._action_for(self.command, self.path)(self)
-        for _ in self.body:  # what an action left unread is no next request
+        for _ in self.body:  # what an action left unread is not the next request
             pass
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_CONNECT = _act  # noqa: N815  http.server's names

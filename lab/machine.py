@@ -85,7 +85,7 @@ class Machine(Daemon):
     def run(
         self, *argv: str | Path, check: bool = True, seconds: float = _COMMAND_SECONDS
     ) -> subprocess.CompletedProcess[str]:
-        """Given a command, run it in the machine as root, to its end, and return what came of it.
+        """Given a command, run it in the machine as root, to its end, and return the result.
 
         Raise LabError if the machine is not there, or, with what it printed, if the command fails, unless `check`
         is false; subprocess.TimeoutExpired if it takes longer than `seconds`.

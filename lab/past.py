@@ -25,7 +25,7 @@ from lib.watch import Watch
 from lib.web.app import start_web
 from lib.web.pages import Pages
 
-#: What docker prints as a push meets a broken registry, or a login a password that is no longer good.
+#: What docker prints if a push meets a broken registry, or a login uses a password that is no longer valid.
 _SERVER_ERROR = (
     "The push refers to repository [{repository}]",
     "3c7cb0c68a17: Preparing",

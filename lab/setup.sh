@@ -138,7 +138,7 @@ install_packages() {
 prepare_python() {
     exec 9<lab/setup.sh
     flock 9
-    # Made anew where it is missing, was left half made, or its Python is gone.
+    # Made again if it is missing, was left half made, or its Python is gone.
     if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
         say "making .venv with $("$python" --version)"
         "$python" -m venv --clear .venv

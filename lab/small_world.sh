@@ -4,7 +4,7 @@
 #
 #   local.NAME    a local image: its ID, its name, its labels as JSON, how many layers of payload it has
 #   remote.NAME   what the registry has under that name: digest, ID, labels, layers
-#   log           "push PARENT NAME DIGEST" once the registry has it, before anybody is told; "rmi PARENT NAME"
+#   log           "push PARENT NAME DIGEST" once the registry has it, before anybody knows; "rmi PARENT NAME"
 set -u
 cd "$SMALL_WORLD" || exit 1
 

@@ -91,7 +91,7 @@ EVERYTHING = (
 
 
 def run(stages: Sequence[Sequence[Part]]) -> list[Outcome]:
-    """Given stages, run them in turn, the parts of each side by side, and return what came of them."""
+    """Given stages, run them in turn, the parts of each side by side, and return the results."""
     outcomes: list[Outcome] = []
     for stage in stages:
         with ThreadPoolExecutor(len(stage)) as pool:
