@@ -26,7 +26,7 @@ _ABOUT = (
     "back. Says on HTTP whether it worked, how long it took, and what went wrong."
 )
 _SOURCES = (
-    "Each option takes one dash or two, and its value behind = or as the next word; a switch is true without one. Each "
+    "Each option takes one dash or two, and its value after = or as the next word; a switch is true without one. Each "
     f"is also read from the environment ({environment_name('run-test-every')} for run-test-every) and, by its name, "
     "from the file that config names. The command line has precedence over the environment, the environment over the "
     "file. An empty value counts as none. Options that are per target can be given for each target of the file."

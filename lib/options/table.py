@@ -254,7 +254,7 @@ GROUPS = (
         Option("output", "FORMAT", OneOf(Output),
             "with once: text or json", is_shown=False),
         Option("renew-cold", SWITCH, parse_boolean,
-            "with once: push the rested images again that failed their last check", is_shown=False),
+            "with once: push again the rested images that failed their last check", is_shown=False),
         Option("check-config", SWITCH, parse_boolean,
             "read everything, say what is wrong or what would run, exit", is_shown=False),
         Option("version", SWITCH, parse_boolean,
