@@ -189,18 +189,18 @@ def test_once_checks_one_and_renews_what_is_lost(engine, registry, repository, t
     def run(*more):
         code, _, log = once(engine, *options, *more)
         assert code == 0, log
-        return re.findall(r'msg="(?:a rested|pushed an) image (.*?)" .*?tag=(\S+)(?:.*? reason=(\w+))?', log)
+        return re.findall(r'msg="((?:pushed )?a rested image.*?)" .*?tag=(\S+)(?:.*? reason=(\w+))?', log)
 
-    assert run() == [("that is to rest", SINGLE, "")]
-    assert run() == [("that is to rest", LAYERED, "")]
+    assert run() == [("pushed a rested image", SINGLE, "")]
+    assert run() == [("pushed a rested image", LAYERED, "")]
     before = storage.digest(SINGLE)
     shutil.rmtree(storage.tag(SINGLE))
-    assert run() == [("is lost", SINGLE, "not_found")]
-    assert run("-renew-cold") == [("that is to rest", SINGLE, "")]
+    assert run() == [("a rested image is lost", SINGLE, "not_found")]
+    assert run("-renew-cold") == [("pushed a rested image", SINGLE, "")]
     with storage.without(storage.layers(storage.digest(LAYERED))[17]):
-        assert run() == [("is lost", LAYERED, "server_error")]
+        assert run() == [("a rested image is lost", LAYERED, "server_error")]
     (storage.tag(SINGLE) / "current/link").write_text(before)
-    assert run() == [("is lost", SINGLE, "stale")]
+    assert run() == [("a rested image is lost", SINGLE, "stale")]
     assert pushes(registry, repository) == {SINGLE: 2, LAYERED: 1}
 
 
