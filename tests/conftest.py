@@ -46,7 +46,7 @@ settings.register_profile("ci", settings.get_profile("ci"), max_examples=200)
 settings.register_profile("everything", _FREE, max_examples=1500)
 settings.load_profile("free")
 
-# A shell that runs this in the background has it ignore Control-C, and so each program that is started here.
+# A shell that runs this in the background makes it ignore Control-C, and so each program that is started here.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _numbers = count(1)

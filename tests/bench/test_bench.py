@@ -106,7 +106,7 @@ def test_rested_images_cost_cycles_no_pace(tmp_path):
     assert figures["rested.state"] > figures["rested.state_without"] > 0
 
 
-# What the figures stand on.
+# What the figures are based on.
 
 
 def test_the_kernel_tells_the_life_of_a_command():

@@ -18,7 +18,7 @@ ENGINES = ("docker", "docker-buildkit", "forky-docker", "forky-docker-buildkit")
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", ENGINES)
 def test_after_kills_at_random_moments_nothing_is_left(session_lab, name):
-    """Killed in its life, at its start and in pairs, and asked to end in between: engine and history are whole."""
+    """Killed while running, while starting and in pairs, and asked to end in between: engine and history are intact."""
     (cell,) = (cell for cell in engines() if cell.name == name)
     with cell.start(session_lab.folder / f"engine-{name}", Debians(session_lab.folder)) as engine:
         killing = Killing(session_lab, engine, session_lab.folder / f"kills-{name}", builder=Builder(cell.builder))

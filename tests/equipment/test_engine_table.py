@@ -10,7 +10,7 @@ from lab.holdings import Space
 
 @pytest.fixture
 def measured(monkeypatch):
-    """Have every engine be measured as one on which an image was left, and return the names of those that were."""
+    """Measure every engine as one on which an image was left, and return the names of those that were measured."""
     names = []
 
     def measure(cell, _folder, _debians, _registry, cycles, _rest_seconds):

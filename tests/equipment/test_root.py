@@ -26,7 +26,7 @@ rm -r "$root"
 
 @pytest.fixture
 def mmdebstrap(tmp_path, monkeypatch):
-    """Return how often mmdebstrap was asked, as a function; `fails` in the same folder has it fail."""
+    """Return how often mmdebstrap was asked, as a function; `fails` in the same folder makes it fail."""
     program = tmp_path / "programs" / "mmdebstrap"
     program.parent.mkdir()
     program.write_text(_MMDEBSTRAP.format(log=tmp_path / "log", fails=tmp_path / "fails"))

@@ -25,7 +25,7 @@ def test_skipped(): pass
 
 
 def _counted(tmp_path, text, *options):
-    """Run pytest over a test module, and return what is counted of it."""
+    """Run pytest over a test module, and return its counts."""
     (tmp_path / "test_it.py").write_text(text)
     argv = [sys.executable, "-m", "pytest", f"--junit-xml={tmp_path / 'report.xml'}", *options, tmp_path]
     code = subprocess.run(argv, cwd=tmp_path, capture_output=True, check=False).returncode

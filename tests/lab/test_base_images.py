@@ -1,4 +1,4 @@
-"""Base images: wherever they come from, the payload is what is measured, and the base stays whose it is."""
+"""Base images: wherever they come from, the payload is measured, and the base stays its owner's."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def local(engine, *names):
 
 
 def test_a_base_by_digest(engine, registry, repository, put_base, tmp_path):
-    """It is pulled and built on under its digest. What its labels ask of a registry, the test image's do not."""
+    """It is pulled and built on under its digest. The test image does not have the base's requests to a registry."""
     name = f"{registry.host}/tests/base-by-digest"
     changes = ("--change=LABEL quay.expires-after=1h maintainer=somebody", "--change=LABEL registry-monitor.kind=x")
     base = f"{name}@{put_base(f'{name}:1', *changes)}"
@@ -89,7 +89,7 @@ def test_a_base_by_digest(engine, registry, repository, put_base, tmp_path):
 
 
 def test_a_base_by_digest_in_the_repository_itself(engine, repository, put_base):
-    """`base-layer-id` takes the digest of an image in the repository, which is not on the host, for the base."""
+    """`base-layer-id` takes the digest of an image in the repository that is not on the host as the base."""
     digest = put_base(f"{repository}:base")
 
     code, (cycle,), _ = once(engine, *login(repository), SMALL, f"-base-layer-id={digest}")
@@ -112,7 +112,7 @@ def test_a_public_base_of_another_registry(engine, open_registry, repository, pu
 
 
 def test_a_base_that_is_not_public_is_no_public_base(engine, registry, open_registry, put_base):
-    """Pulled without credentials it is refused: `unknown`, for the monitored registry is another."""
+    """Pulled without credentials it is refused: `unknown`, since the monitored registry is a different one."""
     base = f"{registry.host}/tests/private-base:1"
     put_base(base)
 
@@ -124,7 +124,7 @@ def test_a_base_that_is_not_public_is_no_public_base(engine, registry, open_regi
 
 
 def test_a_base_for_many_platforms(engine, registry, repository, put_base):
-    """Of an index, the image of the engine's own platform is built on, by its tag and by the index's digest."""
+    """With an index, the build is on the image of the engine's own platform, by its tag and by the index's digest."""
     name = f"{registry.host}/tests/many-platforms"
     path = path_of(name)
     manifests = []
@@ -168,7 +168,7 @@ def test_a_base_that_disappears_is_told_and_comes_back(engine, open_registry, re
 
 @pytest.mark.everything
 def test_a_base_of_a_hundred_layers(engine, registry, repository, logged_in):
-    """The base's layers are mounted once, and then there; each cycle's push and pull back move the payload alone."""
+    """The base's layers are mounted once, and then there; each cycle's push and pull back move only the payload."""
     base = f"{registry.host}/tests/hundred-layers:1"
     engine.docker("load", stdin=layered_image(base, 100, architecture(engine)))
     engine.docker("push", base)

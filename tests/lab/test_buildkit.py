@@ -1,4 +1,4 @@
-"""BuildKit builds in the engine and nowhere else, and whatever way a build ends, nothing of it stays in the cache."""
+"""BuildKit builds in the engine and nowhere else, and however a build ends, nothing of it stays in the cache."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ STORES = pytest.mark.parametrize(
 
 @pytest.fixture(scope="module")
 def engine(debians, session_lab, request):
-    """The newest Docker that a package brings, which has either store."""
+    """The newest Docker that a package has, with either store."""
     store, root = getattr(request, "param", "containerd"), debians.root(NEWEST)
     with DebianDocker(root, session_lab.folder / f"buildkit-{store}", containerd_store=store == "containerd") as engine:
         yield engine
@@ -41,7 +41,7 @@ def engine(debians, session_lab, request):
 
 @contextmanager
 def refusing(engine, request):
-    """Have a proxy before an engine's socket that refuses a request; return it, and the environment through it."""
+    """Run a proxy in front of an engine's socket that refuses a request; return it, and the environment through it."""
     path = engine.folder / "proxy.sock"
     with SocketProxy(path, engine.folder / "docker.sock", request.__eq__) as proxy:
         yield proxy, {"DOCKER_HOST": f"unix://{path}"}
@@ -55,7 +55,7 @@ def cycle_of(engine, kept, *options, **more):
 
 
 def but_content(lines):
-    """Return what an engine holds without what a transfer that was cut off left; containerd keeps that for a while."""
+    """Return what an engine holds, without the remains of a cut-off transfer; containerd keeps those for a while."""
     return {line for line in lines if not line.startswith("content ")}
 
 
@@ -85,7 +85,7 @@ def test_auto_builds_with_buildkit_if_the_engine_refuses_the_classic_builder(eng
 @pytest.mark.everything
 @STORES
 def test_targets_side_by_side_leave_nothing_in_the_cache_and_little_in_the_history(engine, folder, registry):
-    """Their payloads have one size. Of each build BuildKit keeps what it would keep of any."""
+    """Their payloads have one size. BuildKit keeps of each build what it would keep of any."""
     folder.mkdir()
     shape = {
         "run-test-every": "100ms",

@@ -26,7 +26,7 @@ class Guarded(Monitor):
     """A monitor that asks for a name and a password."""
 
     def answers(self):
-        """Return whether it answers, as it does to anybody: that it wants to know who that is."""
+        """Return whether it answers, as it does to anybody: that it wants a login."""
         try:
             return self.get("/health")[0] == 401
         except OSError:

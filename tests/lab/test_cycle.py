@@ -17,7 +17,7 @@ from lab.target import PASSWORD, STEPS, USER, login, path_of
 
 
 def test_a_first_cycle_on_an_empty_repository_is_up(engine, repository):
-    """Where nothing was ever pushed, the first pull is skipped and all else is done."""
+    """If nothing was ever pushed, the first pull is skipped and everything else is done."""
     code, (cycle,), _ = once(engine, *login(repository))
 
     assert (code, cycle["verdict"]) == (0, "up")
@@ -100,7 +100,7 @@ def test_an_image_that_no_monitor_made_is_never_overwritten(engine, registry, re
 
 @pytest.mark.parametrize("wrong_password", [False, True])
 def test_a_local_image_gets_its_name_back(engine, repository, snapshot, wrong_password):
-    """An image that had the test image's name before has it afterwards, be the cycle good or not."""
+    """An image that had the test image's name before has it afterwards, whether the cycle was good or not."""
     engine.docker("import", "-", f"{repository}:latest", stdin=file_system(f"local {wrong_password}"))
     before = snapshot()
     options = (f"-repository={repository}", f"-username={USER}", f"-password={'x' if wrong_password else PASSWORD}")
@@ -137,7 +137,7 @@ def test_a_wrong_password_is_the_credentials_fault(engine, repository):
 
 
 def test_a_password_with_several_lines_logs_in_and_is_shown_nowhere(engine, registry, repository, tmp_path):
-    """As Google's `_json_key` has. A wrong one is unauthorized, and no line of it is printed."""
+    """As in Google's `_json_key`. A wrong one is unauthorized, and no line of it is printed."""
     path = tmp_path / "key.json"
     key = '{\n  "type": "service_account",\n  "private_key": "planted"\n}'
     path.write_text(f"{key}\n")
@@ -168,7 +168,7 @@ def test_stored_logins_are_used_and_not_written(engine, repository, tmp_path):
 
 
 def test_a_base_image_stays_and_only_the_payload_is_moved(engine, registry, repository, snapshot):
-    """The test image is built on the base; the base stays on the host, also the second time."""
+    """The test image is built on the base; the base stays on the host, the second time, too."""
     docker = engine.docker
     base = f"{registry.host}/tests/base:1"
     docker("login", "--username", USER, "--password-stdin", registry.host, stdin=PASSWORD.encode())
@@ -186,7 +186,7 @@ def test_a_base_image_stays_and_only_the_payload_is_moved(engine, registry, repo
 
 
 def test_a_missing_base_on_the_same_registry_is_that_registrys_fault(engine, registry, repository):
-    """A base image that the monitored registry itself should serve is its fault, and down."""
+    """If the monitored registry itself should serve the base image, a failure is its fault, and down."""
     code, (cycle,), _ = once(engine, *login(repository), f"-base-image={registry.host}/tests/no-such-base:1")
 
     assert (code, cycle["step"], cycle["reason"], cycle["scope"]) == (1, "base", "not_found", "registry")

@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.everything, pytest.mark.timeout(900)]
 
 #: Ten minutes of an outage in an hour, at twenty times the pace; and what is counted over.
 BEFORE, OUTAGE, AFTER, WINDOW = 60, 30, 90, 120
-#: What is seen comes with a scrape, and is recorded some time later.
+#: Prometheus sees things at a scrape, and records them some time later.
 SEEN, RECORDED = 8, 40
 NOW = "Now against usual"
 MEAN = "instance_target_step:registry_monitor_step_duration_seconds:mean30m_without_unpack"
@@ -39,7 +39,7 @@ LIMITS = {"RateLimit-Limit": ["100;w=21600"], "RateLimit-Remaining": ["76;w=2160
 
 @dataclass(frozen=True)
 class Ended:
-    """A cycle that ended: where it was seen from, and what the monitor said of it."""
+    """A cycle that ended: where it was seen from, and what the monitor said about it."""
 
     vantage: str
     said: dict
@@ -58,7 +58,7 @@ class Ended:
 
 
 class Hour:
-    """What happened in the hour, and what the panels say of it."""
+    """What happened in the hour, and what the panels say about it."""
 
     def __init__(self, alerting):
         self.alerting = alerting
@@ -84,7 +84,7 @@ class Hour:
         time.sleep(SEEN)
 
     def of(self, vantage, target):
-        """The cycles of one target, the first to end before."""
+        """The cycles of one target, in the order in which they ended."""
         cycles = (cycle for cycle in self.cycles.values() if (cycle.vantage, cycle.target) == (vantage, target))
         return sorted((cycle for cycle in cycles if cycle.at <= self.ended), key=lambda cycle: cycle.at)
 
@@ -102,7 +102,7 @@ class Hour:
         return [one for one in steps if (one["step"], one["outcome"]) == (step, "ok")]
 
     def verdicts(self, target, moment):
-        """What each monitor said of a target at a moment; None if that is too new to be seen, or there was nothing."""
+        """What each monitor said about a target at a moment; None if too new to be seen, or if there was nothing."""
         found = []
         for vantage in VANTAGES:
             cycles = self.of(vantage, target)
@@ -136,7 +136,7 @@ def pem(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def hour(session_lab, engine, pem):
-    """An hour, which is over. What was broken meanwhile, the panels that say so were asked while it was."""
+    """An hour that is over. The panels that show breakage were asked while things were broken."""
     settings = {"REGISTRY_HTTP_HEADERS": json.dumps(LIMITS)}
     with ExitStack() as stack:
         registry = Registry(session_lab.folder / "limited", users={USER: PASSWORD}, settings=settings)
@@ -228,7 +228,7 @@ def test_verdicts_are_shown_as_long_as_they_stood(hour):
 
 
 def _share_up(hour, vantage, target, until):
-    """The part of the time in which a target was up: a verdict stands from the end of its cycle to that of the next."""
+    """The share of the time that a target was up: a verdict stands from the end of its cycle to that of the next."""
     cycles = [cycle for cycle in hour.of(vantage, target) if cycle.at < until]
     spans = [(cycle.said["verdict"], after - cycle.at) for cycle, after in _with_ends(cycles, until)]
     judged = sum(seconds for verdict, seconds in spans if verdict != "unknown")
@@ -260,7 +260,7 @@ def test_failures_and_cycles_are_as_many_as_there_were(hour):
     for target in ("lab", "copy"):
         verdicts = [cycle.said["verdict"] for cycle in hour.counted(target)]
         for verdict in ("up", "down", "unknown"):
-            # From each monitor one cycle more or less: those at the edges.
+            # For each monitor one cycle more or less: those at the edges.
             assert shown[target, verdict] == pytest.approx(verdicts.count(verdict), rel=0.1, abs=2 * len(VANTAGES))
 
 

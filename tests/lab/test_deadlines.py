@@ -86,7 +86,7 @@ def test_exit_code_0_after_our_own_kill_is_no_success(lane):
 
 
 def test_a_daemon_that_hangs_is_told_of_in_bounded_time(ground):
-    """The step's deadline, the question to the daemon, once more before cleaning up, and no more than that."""
+    """The step's deadline, the question to the daemon, once more before cleaning up, and nothing more."""
     with ground.sick_engine() as engine, Lane(ground, engine) as lane, Rig(lane, step_timeout=DEADLINE) as rig:
         assert rig.cycle().verdict == "up"
         begun = time.monotonic()
@@ -99,7 +99,7 @@ def test_a_daemon_that_hangs_is_told_of_in_bounded_time(ground):
 
 
 def test_a_build_ended_at_its_deadline_leaves_no_image(ground):
-    """What the daemon still makes of a build that was ended is removed by the next cycle at the latest."""
+    """If the daemon still finishes a build that was ended, the next cycle removes the result at the latest."""
     with ground.sick_engine() as engine, Lane(ground, engine) as lane, Rig(lane, step_timeout=DEADLINE) as rig:
         cycle = rig.cycle(host.engine_paused_for(DEADLINE + 1.0), StepName.BUILD)
         assert (cycle.verdict, str(cycle.failed.name), str(cycle.failed.scope)) == ("unknown", "build", "host")
@@ -108,7 +108,7 @@ def test_a_build_ended_at_its_deadline_leaves_no_image(ground):
 
 
 class Hanging:
-    """A registry that can stop to answer uploads, and one that is always well, for one monitor of two targets."""
+    """A registry that can stop answering uploads, and one that is always well, for one monitor of two targets."""
 
     def __init__(self, folder, engine, held):
         hung, well = (

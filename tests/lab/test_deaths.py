@@ -1,4 +1,4 @@
-"""What monitors leave as they die, or because somebody uses it: whatever comes in between, it goes in the end."""
+"""What monitors leave when they die, or because somebody uses it: in the end it is removed, whatever comes between."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def temporary(tmp_path):
 
 @pytest.fixture
 def surroundings(engine, temporary):
-    """The engine, with that folder, by which the processes of its monitors are known, too."""
+    """The engine, with that folder, by which the processes of its monitors are recognised, too."""
     return SimpleNamespace(env={**engine.env, "TMPDIR": str(temporary), MARK: str(temporary)})
 
 
@@ -67,13 +67,13 @@ def kill_with_an_image(engine, surroundings, temporary, folder, *options):
 
 
 def age(temporary):
-    """Have those that died be dead for some time: nothing of theirs can come late any more."""
+    """Make those that died dead for some time: nothing of theirs can come late any more."""
     for folder in temporary.iterdir():
         os.utime(folder, (time.time() - 60, time.time() - 60))
 
 
 def kill_at_its_start(surroundings, temporary, *options):
-    """Start a monitor, and kill it when it has just seen who is dead."""
+    """Start a monitor, and kill it when it has just found out who is dead."""
     before = instances(temporary)
     argv = [*PROGRAM, "-listen=127.0.0.1:0", *options]
     with subprocess.Popen(argv, env=surroundings.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
@@ -108,7 +108,7 @@ def test_two_kills_in_a_row_leave_nothing_and_neither_does_a_monitor_in_between(
 def test_with_a_state_dir_the_dead_are_known_without_their_folders(
     engine, repository, surroundings, temporary, tmp_path, wiped
 ):
-    """A folder for temporary files that was wiped, or a folder that is another user's now."""
+    """A folder for temporary files that was emptied, or one that is now another user's."""
     options = (*login(repository), *EAGER, f"-state-dir={tmp_path / 'state'}")
     first, _ = kill_with_an_image(engine, surroundings, temporary, tmp_path, *options)
     (folder,) = temporary.glob(f"*{first}")
@@ -125,14 +125,14 @@ def test_with_a_state_dir_the_dead_are_known_without_their_folders(
 
 
 def put_image(engine, name, instance, age_hours):
-    """Have an image on the engine that a monitor could have made then."""
+    """Put an image on the engine that a monitor could have made then."""
     labels = Labels("somebodys", instance, "token", datetime.now(UTC) - timedelta(hours=age_hours)).to_dict()
     changes = [f"--change=LABEL {label}={value}" for label, value in labels.items()]
     return engine.docker("import", *changes, "-", name, stdin=file_system(name)).stdout.strip()
 
 
 def test_without_any_trace_of_an_instance_its_images_go_by_their_age(engine, repository, temporary, tmp_path):
-    """What is another user's, or in another folder for temporary files, is neither dead nor alive."""
+    """An instance of another user's, or in another folder for temporary files, is neither dead nor alive."""
     folder = temporary / f"registry-monitor-{UNKNOWN}"
     folder.mkdir()
     (folder / "precious").write_text("theirs")
@@ -149,7 +149,7 @@ def test_without_any_trace_of_an_instance_its_images_go_by_their_age(engine, rep
 
 
 def test_what_a_living_monitor_makes_stays_however_old_it_looks(engine, repository, surroundings, temporary, tmp_path):
-    """By a clock that is wrong, all of it can look abandoned: but its folder is locked."""
+    """By a wrong clock, everything can look abandoned: but its folder is locked."""
     with Monitor(tmp_path, surroundings, *login(repository), *QUICK) as monitor:
         monitor.await_status(200)
         (living,) = instances(temporary)
@@ -218,7 +218,7 @@ class Maker:
 def test_a_container_made_right_after_the_first_pull_is_told_by_once_and_the_image_goes_after_it(
     engine, repository, temporary, tmp_path
 ):
-    """The image is one of a monitor that ended well, which nobody knows here; the next build takes its name."""
+    """The image belongs to a monitor that ended well, which nobody knows here; the next build takes its name."""
     env = {"TMPDIR": str(temporary)}
     options = (*login(repository), "-payload-size=64KiB")
     assert once(engine, *options, env=env)[0] == 0
@@ -272,7 +272,7 @@ def test_a_container_made_at_any_moment_is_told_once_by_the_service_and_the_imag
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", ["docker", "docker-buildkit", "forky-docker", "forky-containerd-buildkit"])
 def test_twenty_restarts_of_the_engine_make_no_registry_down(debians, folder, repository, tmp_path, name):
-    """At whatever moment of a cycle, by SIGTERM or SIGKILL: the verdict is up or unknown, and nothing is left."""
+    """At any moment of a cycle, by SIGTERM or SIGKILL: the verdict is up or unknown, and nothing is left."""
     (cell,) = (cell for cell in engine_table.engines() if cell.name == name)
     options = (*login(repository), *EAGER, "-retry-every=100ms", f"-builder={cell.builder}")
     with cell.start(folder, debians) as engine:

@@ -1,4 +1,4 @@
-"""Detection: what the real service says of a failure, and how soon."""
+"""Detection: what the real service says about a failure, and how soon."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def push_started(monitor):
 def test_a_registry_cut_off_in_the_middle_of_a_push_is_told_in_time(lane):
     """`/status` is 503 no later than step-timeout + 2 s after the step began; the metrics show the hang meanwhile.
 
-    The verdict is there when all is cleaned up, ten commands later: a machine that is busy has as much more time.
+    The verdict is there when everything is cleaned up, ten commands later: a busy machine gets that much more time.
     """
     with serving(lane) as monitor:
         busy_seconds = 10 * max(0.0, seconds_of_a_command(lane) - 0.1)

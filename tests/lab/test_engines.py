@@ -36,7 +36,7 @@ def _cell(name):
 
 
 def _steps_with_phases(cell, engine):
-    """Given an engine, return of which steps its lines say what the seconds went to, with layers of payload as here.
+    """Given an engine, return the steps whose phases its lines show, with layers of payload as here.
 
     With containerd's store a push says nothing before a layer is there, and podman not when the last of several came.
     """
@@ -105,7 +105,7 @@ def test_targets_side_by_side_are_all_up(debians, folder, registry, name):
 @pytest.mark.everything
 @pytest.mark.parametrize("name", ["forky-docker", "forky-containerd"])
 def test_an_engine_stopped_in_the_middle_of_a_pull_is_the_hosts_affair(debians, folder, registry, name):
-    """Whatever it says of its own that it could not end: leases, snapshots, its connection to containerd."""
+    """Whatever it says about its own unfinished business: leases, snapshots, its connection to containerd."""
     host, _, port = registry.host.rpartition(":")
 
     with _cell(name).start(folder, debians) as engine, Proxy(on_loopback, (host, int(port)), plain) as proxy:
@@ -124,13 +124,13 @@ def test_an_engine_stopped_in_the_middle_of_a_pull_is_the_hosts_affair(debians, 
 
 @pytest.mark.everything  # tests/lab/test_podman_ends.py has the moment at which podman itself can list no image
 def test_a_build_of_podmans_that_is_stopped_leaves_no_image(debians, folder, registry):
-    """What it worked in holds the images that it made so far; that is removed with them."""
+    """The container that it worked in holds the images that it made so far; it is removed with them."""
     cell = _cell("podman")
     options = (f"-repository={registry.host}/engines/{folder.name}", f"-username={engine_table.USER}")
     options += (f"-password={engine_table.PASSWORD}", "-payload-size=64MiB", "-payload-layers=8")
 
     def is_under_way():
-        # podman can't say what it holds in the moment in which it writes an image.
+        # podman can't list what it holds at the moment when it writes an image.
         with suppress(LabError):
             return len(holdings(engine) - before) > 1
         return False

@@ -1,6 +1,4 @@
-"""Every engine that users have: what a registry loses of rested images is seen there, and only pulling leaves all as it
-was.
-"""
+"""Every engine that users have: lost rested images are noticed there, and only pulling leaves everything as it was."""
 
 from __future__ import annotations
 
@@ -75,7 +73,7 @@ def test_labels_that_are_asked_for_reach_the_registry_and_those_of_the_base_do_n
 
 @pytest.mark.parametrize("cell", [cell for cell in engine_table.engines() if cell.is_quick], ids=lambda cell: cell.name)
 def test_what_one_may_only_pull_leaves_the_host_as_it_was(debians, folder, registry, cell):
-    """An image of the host's under the same name stays; what the host has already is warm, and stays with its names."""
+    """The host's image under the same name stays; what the host has already is warm, and stays with its names."""
     repository = f"{registry.host}/engines/{folder.name}"
     name, options = f"{repository}:latest", (*login(repository), "-read-only")
     with cell.start(folder, debians) as engine:

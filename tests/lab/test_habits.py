@@ -1,4 +1,4 @@
-"""Registries' habits: what they do by their nature, and what the monitor makes of it."""
+"""Registries' habits: what they do by design, and how the monitor judges it."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_an_object_store_that_fails_is_the_registrys_fault(engine, stored):
 
 
 def test_a_registry_that_publishes_late_is_stale_without_patience(engine, proxy, target):
-    """It acknowledges the push with 202, and then still gives the image before."""
+    """It acknowledges the push with 202, and then still gives the previous image."""
     assert once(engine, *target)[0] == 0
 
     with proxy.rule(publishing_late(60.0), *MANIFEST_PUT):

@@ -150,7 +150,7 @@ def test_a_private_folder_that_another_user_put_in_the_place_of_ours_is_not_used
 
 
 def test_what_an_image_tells_strangers_is_what_tells_it_from_others(engine, repository):
-    """Neither this host's name nor its users, folders or environment; of the target, its name."""
+    """Neither this host's name nor its users, folders or environment; of the target, only its name."""
     (cycle,) = once(engine, *login(repository))[1]
     engine.docker("login", f"--username={USER}", "--password-stdin", repository.split("/")[0], stdin=PASSWORD.encode())
     engine.docker("pull", repository)

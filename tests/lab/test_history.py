@@ -69,7 +69,7 @@ def fill(disk):
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("kills", [8, pytest.param(200, marks=pytest.mark.everything)])
 def test_no_kill_damages_the_history_or_loses_a_push(tmp_path, kills):
-    """Killed with SIGKILL at random moments, however often: the file stays whole, and no acknowledged push is lost.
+    """Killed with SIGKILL at random moments, however often: the file stays intact, and no acknowledged push is lost.
 
     A push that the monitor has acted upon, by the next step of its cycle, is in the file; or a later one is. On a disk
     in memory: on one that takes seconds for a write, a push may be lost, and the monitor says so beforehand.
@@ -208,7 +208,7 @@ def test_a_repository_that_is_lost_while_the_monitor_is_down_is_down(engine, reg
 
 
 def test_a_reload_leaves_unchanged_targets_alone(engine, registry, repository, tmp_path):
-    """SIGHUP: what did not change keeps its counters; what is gone has no series; a bad file changes nothing."""
+    """SIGHUP: unchanged targets keep their counters; removed ones have no series; a bad file changes nothing."""
     config = tmp_path / "config.yml"
     common = "username: monitor\npassword: secret\npayload-size: 64KiB\nrun-test-every: 500ms\n"
 

@@ -36,7 +36,7 @@ def descriptors(monitor):
 
 
 def children(monitor):
-    """Return the processes that a monitor has, those included that have ended and nobody waited for."""
+    """Return the processes that a monitor has, including those that have ended and nobody waited for."""
     found = []
     for file in Path(f"/proc/{monitor.pid}/task").glob("*/children"):
         with suppress(OSError):
@@ -68,7 +68,7 @@ def temporary(tmp_path):
 
 
 def lead(link, where):
-    """Have a link lead elsewhere, at once."""
+    """Make a link lead elsewhere, in one step."""
     new = link.with_name("new")
     new.symlink_to(where)
     new.rename(link)

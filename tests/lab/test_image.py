@@ -1,6 +1,6 @@
 """The image: built for real from the Dockerfile, and run as the README says.
 
-Its base is a stand-in, for no registry of the world may be needed here: a Debian root of the same suite, made by
+Its base is a stand-in, since the test must not need a public registry: a Debian root of the same suite, made by
 mmdebstrap and imported under the base's name.
 """
 
@@ -92,7 +92,7 @@ def _mounted(engine):
 
 
 def _slim(root):
-    """Given a root, make it what the base image is."""
+    """Given a root, make it like the base image."""
     excluded = [f"path-exclude=/usr/share/{name}/*" for name in _LEFT_OUT]
     (root / "etc/dpkg/dpkg.cfg.d/slim").write_text("\n".join(["force-unsafe-io", *excluded, ""]))
     for path in (

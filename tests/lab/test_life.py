@@ -1,4 +1,4 @@
-"""The real service in bad times: what it needs of its host is taken away in the middle of its life, and given back."""
+"""The real service in bad times: what it needs from its host is taken away while it runs, and given back."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def has_children_at_work(monitor):
 
 @contextmanager
 def read_only(folder):
-    """Have the disk that is mounted on a folder read-only for a while."""
+    """Make the disk that is mounted on a folder read-only for a while."""
     remount = ["mount", "-o", "remount,ro", folder]
     # Not while a file there is open for writing, as the payload is for a moment of each cycle.
     await_true(lambda: subprocess.run(remount, check=False).returncode == 0, SOON, "the disk to be read-only")
@@ -216,7 +216,7 @@ def test_what_one_target_lacks_is_that_ones_affair_and_passes(world, tmp_path):
     [pytest.param(1, marks=pytest.mark.everything, id="a second"), pytest.param(YEAR_SECONDS, id="a year")],
 )
 def test_how_long_the_host_has_been_up_is_all_the_same(world, tmp_path, uptime_seconds):
-    """On a host that has just booted, and on one that has been up for a year, cycles come and are judged as ever."""
+    """On a host that has just booted, and on one that has been up for a year, cycles run and are judged as usual."""
 
     class Elsewhen(Monitor):
         def program(self):
@@ -250,7 +250,7 @@ def test_a_daemon_that_is_restarted_is_told_and_then_forgotten(session_lab, regi
 
 
 def test_leftovers_of_a_dead_monitor_are_removed_and_a_living_ones_are_not(engine, registry, repository, tmp_path):
-    """Of two monitors on one host, one is killed in a cycle: the next start clears up after that one alone."""
+    """Of two monitors on one host, one is killed in a cycle: the next start cleans up after that one alone."""
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     surroundings = SimpleNamespace(env=engine.env | {"TMPDIR": str(temporary)})

@@ -106,7 +106,7 @@ def test_of_many_targets_none_is_starved(tmp_path, targets):
         done = numbers(monitor, "registry_monitor_cycle_duration_seconds_count")
         threads = len(list(Path(f"/proc/{monitor.pid}/task").iterdir()))
         assert len(done) == targets
-        # Whoever was due first goes first: no target has two cycles more than another has.
+        # The target that was due first goes first: none has two cycles more than another.
         assert max(done.values()) - min(done.values()) <= 2
         assert threads < targets + 40
         assert monitor.stop() == 0
@@ -114,7 +114,7 @@ def test_of_many_targets_none_is_starved(tmp_path, targets):
 
 
 def mixed(monitor, names):
-    """Return the targets that show a cycle of another repository than theirs; how many show one at all."""
+    """Return the targets that show a cycle of a different repository; and how many show one at all."""
     targets = json.loads(monitor.get("/status?format=json")[1])["targets"]
     repositories = {name: f"registry.example/r{place}" for place, name in enumerate(names)}
     cycles = {target["target"]: target["last_cycle"] for target in targets if target["last_cycle"] is not None}

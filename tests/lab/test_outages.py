@@ -1,4 +1,4 @@
-"""Outages that really happened to registries, brought about here: the monitor sees them, and names them."""
+"""Outages that really happened to registries, replayed here: the monitor sees them, and names them."""
 
 from __future__ import annotations
 

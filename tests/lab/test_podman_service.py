@@ -67,7 +67,7 @@ def test_every_cycle_is_up_and_leaves_nothing(podman, options):
 
 
 def test_what_was_here_before_a_pull_stays(podman, options, repository, tmp_path):
-    """That nothing was moved is seen, though podman calls the image's own ID one more layer that was."""
+    """It is noticed that nothing was moved, though podman counts the image's own ID as one more moved layer."""
     podman.docker("import", "-", repository, stdin=file_system("somebody's"))
     podman.docker(f"--config={tmp_path}", "push", repository)
     before = holdings(podman)

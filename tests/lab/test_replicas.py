@@ -1,4 +1,4 @@
-"""Where one may only pull: read-only targets and replicas, on real registries and a real engine."""
+"""When one may only pull: read-only targets and replicas, on real registries and a real engine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lab.registry import Registry
 from lab.storage import Storage
 from lab.target import PASSWORD, USER, login, path_of
 
-#: Whom the mirror lets in.
+#: The user that the mirror lets in.
 READER, READERS_PASSWORD = "reader", "another secret"
 SECONDS = 60.0
 EVERY = 0.5
@@ -126,7 +126,7 @@ def test_an_image_of_the_hosts_under_the_same_name_gets_it_back(engine, reposito
 def test_a_monitor_that_is_killed_leaves_what_the_next_one_removes(
     engine, repository, snapshot, theirs, tmp_path, kills
 ):
-    """Nothing at the image says that it is ours to remove: whoever is killed has left a note."""
+    """Nothing in the image says that we may remove it: a killed process has left a note."""
     before = snapshot()
     options = (*login(repository), "-read-only", f"-expect-digest={theirs}", "-run-test-every=100ms")
     for _ in range(kills):

@@ -51,7 +51,7 @@ def failures(monitor):
 
 @pytest.fixture(scope="module")
 def rested(session_lab, engine, registry):
-    """A monitor with a rested image that is whole, and what the registry keeps of it: each test leaves it so."""
+    """A monitor with an intact rested image, and what the registry keeps of it: each test leaves it so."""
     folder, repository = session_lab.folder / "rested", f"{registry.host}/tests/rested"
     folder.mkdir()
     with resting(folder, engine, repository, 1) as monitor:
@@ -129,8 +129,8 @@ def test_whatever_was_lost_is_not_pushed_again_or_left_on_the_host(rested, regis
 
 @pytest.mark.parametrize(("older", "images"), [(0, 1), pytest.param(1, 3, marks=pytest.mark.everything)])
 def test_a_registry_restored_from_yesterdays_copy_has_lost_what_is_newer(engine, tmp_path, older, images):
-    """The cycle is stale once. Each image that is newer is lost, each other is whole; and all are when today's data is
-    back, which has an older test image than the one pushed since.
+    """The cycle is stale once. Newer images are lost, the others are intact; and all are when today's data is back,
+    which has an older test image than the one pushed since.
     """
     with Registry(tmp_path / "registry", users={USER: PASSWORD}) as registry:
         repository = f"{registry.host}/tests/restored"

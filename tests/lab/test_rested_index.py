@@ -68,7 +68,7 @@ def is_whole(monitor):
 @pytest.mark.everything
 @pytest.mark.timeout(900)
 def test_what_an_index_loses_is_seen_for_each_platform(containerd, root, engine, tmp_path):
-    """Also by other engines than the one that pushed it; and it is known again if the push was not noted."""
+    """Also by other engines than the one that pushed it; and it is recognised if the push was not noted."""
     with Registry(tmp_path / "registry", users={USER: PASSWORD}) as registry:
         repository = f"{registry.host}/tests/index"
         storage = Storage(registry, repository)
@@ -89,7 +89,7 @@ def test_what_an_index_loses_is_seen_for_each_platform(containerd, root, engine,
             assert monitor.stop() == 0
 
         def push_again():
-            """As after a kill between the push of the index and its note, have it pushed, and return its digest."""
+            """Push the index as if killed before its note, and return its digest."""
             with closing(sqlite3.connect(tmp_path / "state" / "history.sqlite3")) as history, history:
                 history.execute("DELETE FROM rested WHERE number = 3")
             with Monitor(tmp_path, containerd, *options, *OFTEN) as monitor:

@@ -50,7 +50,7 @@ FORMS = {
 
 def needles(core):
     """Return what of letters and digits is in every text that holds them, as they are or in base64."""
-    # The same bytes are other letters at each place in a group of three.
+    # The same bytes become different letters at each place in a group of three.
     encoded = ((place, b64encode(bytes(place) + core.encode()).rstrip(b"=")) for place in range(3))
     return (core.encode(), *(letters[(4 * place + 2) // 3 : -1] for place, letters in encoded))
 
@@ -175,7 +175,7 @@ def test_the_search_finds_the_password_in_every_form(form):
 
 
 def programs(watch):
-    """Return what the processes that were found are called by."""
+    """Return the commands of the processes that were found."""
     return {argv.split(b"\0")[0] for argv in list(watch.found)}
 
 

@@ -1,4 +1,4 @@
-"""A host whose disk is slow: that shows as unpacking, and nobody else gets the blame for it."""
+"""A host whose disk is slow: that shows as unpacking, and nobody else is blamed for it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def disk(session_lab):
 
 
 def throttle(group, folder, bytes_per_second):
-    """Given a control group, a folder on a disk, and how fast, have the group write no faster to that disk."""
+    """Given a control group, a folder on a disk, and a speed, limit the group's writes to that disk."""
     device = f"{os.major(folder.stat().st_dev)}:{os.minor(folder.stat().st_dev)}"
     first_version = group / "blkio.throttle.write_bps_device"
     if first_version.exists():

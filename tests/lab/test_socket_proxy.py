@@ -109,7 +109,7 @@ def somebodys(docker, repository):
     ],
 )
 def test_what_is_listed_is_enough_and_no_more_than_that(engine, debians, session_lab, registry, folder, name):
-    """A service is well behind a proxy that allows just what is needed; the log says once what it does without."""
+    """A service works behind a proxy that allows just what is needed; the log says once what it does without."""
     builder, own = SETUPS[name]
     if name == "buildx":
         engine = session_lab.enter(DebianDocker(debians.root(OLDER), session_lab.folder / "proxy-engine"))

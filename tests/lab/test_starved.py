@@ -20,7 +20,7 @@ from lab.misbehaviour import calling, silence
 from lab.monitor import PROGRAM, SOON
 
 STEP_TIMEOUT = 5.0
-#: Whoever stands still so long has lost a step's whole time.
+#: A process that stands still for so long has lost a step's whole time.
 LONG = STEP_TIMEOUT + 1.0
 
 _numbers = count(1)
@@ -118,7 +118,7 @@ def _move(pids, group):
             (group / "cgroup.procs").write_text(str(pid))
 
 
-#: This machine's ways to have processes stand still.
+#: This machine's ways to make processes stand still.
 WAYS = {"SIGSTOP": stopped} | ({"freezer": frozen} if (_FREEZER / "release_agent").exists() else {})
 
 

@@ -50,7 +50,7 @@ def test_a_registry_that_lets_strangers_in_is_told_and_stays_up(engine, open_reg
 
 
 def test_a_registry_that_keeps_others_out_is_private(engine, registry, repository, tmp_path):
-    """The gauge is 0, the JSON says false; nothing is said of strangers."""
+    """The gauge is 0, the JSON says false; nothing is said about strangers."""
     with Monitor(tmp_path, engine, *login(repository), *EVERY) as monitor:
         await_true(lambda: exposed(monitor) == (0.0, False), SOON, "the refusal to be reported")
         assert monitor.verdict() == (200, "up", None)

@@ -1,4 +1,4 @@
-"""The service: installed by its installer into a Debian whose systemd really boots, and led through a long life.
+"""The service: installed by its installer into a Debian whose systemd really boots, and taken through a long life.
 
 The tests use one installation, and the last of them removes it.
 """
@@ -46,7 +46,7 @@ _FIRST_RELEASE = "6ee2a27010f44424020f01345c65d780f6977220"
 #: Only for these tests, that they need not wait long.
 _IMPATIENT = "[Service]\nWatchdogSec=10\nRestartSec=500ms\n"
 _SOON = 60.0
-#: A worker is stuck one minute after its deadlines, and bitten by the watchdog after that.
+#: A worker is stuck one minute after its deadlines, and the watchdog fires after that.
 _STUCK_SECONDS = 100.0
 _STOP_SECONDS = 10.0
 _MOST_EXPOSED = 2.0
@@ -91,7 +91,7 @@ def machine(session_lab, engine):
     engines = Path(engine.host.removeprefix("unix://"))
     shared = {Path("/run/docker.sock"): engines, Path("/usr/local/bin/docker"): docker_client()}
     with Machine(session_lab.folder / "machine", root, shared) as machine:
-        # The group that the engine's socket is of, under the name that it has on hosts with an engine.
+        # The group of the engine's socket, under the name that it has on hosts with an engine.
         machine.run("groupadd", "--system", "--non-unique", f"--gid={engines.stat().st_gid}", "docker")
         yield machine
 
@@ -126,7 +126,7 @@ def stuck(machine, unit, registry):
     password = _inside(machine, _ETC / "stuck.password")
     _write(password, PASSWORD)
     with Port() as port:
-        # Let in by nobody, it has nothing to remove, should a first cycle begin before it is stuck.
+        # Nobody lets it in, so it has nothing to remove if a first cycle begins before it is stuck.
         stranger = {"user": "stranger", "cycle-timeout": "1s"}
         _configure(machine, registry, "stuck", port.number, _ETC / "stuck.password", "stuck.yml", **stranger)
         stuck("start")

@@ -40,7 +40,7 @@ def test_an_engine_is_reached_over_tls(outpost):
 
 
 def test_an_engine_that_does_not_know_the_client_is_the_hosts_affair(outpost):
-    """A client's certificate that the engine does not trust says nothing of the registry."""
+    """A client certificate that the engine does not trust says nothing about the registry."""
     env = {"DOCKER_HOST": outpost.tcp, "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(outpost.stranger)}
 
     with outpost.registry(NAMED) as host:
