@@ -65,12 +65,12 @@ def a_cycle(steps: tuple[Step, ...], target: str, started: datetime, seconds: fl
 
 
 def a_standing(cycle: Cycle, age_seconds: float | None = 1.0, since: datetime = NOON, **others: Any) -> Standing:
-    """How a target with the usual interval stands after a cycle."""
+    """The state of a target with the usual interval after a cycle."""
     return Standing(cycle, since, age_seconds, **{"pace": Pace(120.0), **others})
 
 
 def a_lost_image() -> RestedImage:
-    """A rested image that was made a week before NOON, found whole last two days before it, and then was gone."""
+    """A rested image that was made a week before NOON, last found intact two days before it, and then was gone."""
     return RestedImage(
         number=2,
         tag="canary-cold-2",
@@ -87,7 +87,7 @@ def a_lost_image() -> RestedImage:
 
 
 class HandClock:
-    """A monotonic clock that is moved by hand, and wakes whoever waits by it."""
+    """A monotonic clock that is moved by hand, and wakes those who wait by it."""
 
     def __init__(self) -> None:
         self.now = 1000.0

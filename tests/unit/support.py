@@ -143,7 +143,7 @@ class SubprocessRunner:
 
 
 class Script:
-    """docker, as a test scripts it: a command that was not announced fails the test.
+    """docker, scripted by a test: a command that was not announced fails the test.
 
     Attributes:
         runner: what the code under test runs commands with.

@@ -1,4 +1,4 @@
-"""No secret is left in a text that others wrote, wherever it stands; and what is none is left as it was."""
+"""No secret is left in a text that others wrote, wherever it is; everything else is left as it was."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ LOGIN = b64encode(b"robot:hunter2").decode()
     ],
 )
 def test_a_secret_is_blanked_by_its_place(text, shown):
-    """Nobody knows it, and yet it is one: a URL's user or query, a token, a login, what a credential helper printed."""
+    """Nobody knows it, but it is one: a URL's user or query, a token, a login, what a credential helper printed."""
     assert without_secrets(text) == shown
 
 
@@ -109,7 +109,7 @@ PLACES = {
 @pytest.mark.parametrize("place", PLACES)
 @given(before=words, secret=planted, after=words, encode=encoded)
 def test_no_secret_survives_in_its_place(place, before, secret, after, encode):
-    """Whatever stands around it, as it is, in a URL or in JSON; and what is blanked once stays so."""
+    """Whatever is around it, as it is, in a URL or in JSON; and once blanked, it stays so."""
     text = f"{before} {PLACES[place].format(encode(secret))} {after}"
 
     shown = without_secrets(text)
@@ -159,7 +159,7 @@ passwords = passwords.filter(lambda text: len("".join(text.split())) > 4 and tex
 @pytest.mark.parametrize("form", FORMS)
 @given(secret=passwords, before=words, after=words)
 def test_a_known_secret_survives_in_no_form(form, secret, before, after):
-    """As it is or encoded, whatever stands around it."""
+    """As it is or encoded, whatever is around it."""
     text = FORMS[form](secret)
 
     shown = without_secrets(f"{before} {text} {after}", [Secret(secret)])
@@ -214,7 +214,7 @@ def test_a_text_without_secrets_is_left_as_it_was(text):
     "part", ["?", "://", "%3A%2F%2F", ", out: `", "x?a=b\n", "Bearer aaaaaaaaaa\n", '"token":', "%41\\u0041+&amp;"]
 )
 def test_no_text_takes_long(part):
-    """As much as is kept of an output is blanked in seconds, even if somebody made it for that."""
+    """As much output as is kept is blanked in seconds, even if somebody made it to take long."""
     text = part * (256 * 1024 // len(part))
 
     assert isinstance(without_secrets(text, [Secret("hun ter2")]), str)

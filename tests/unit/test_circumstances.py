@@ -34,7 +34,7 @@ def known(failure, name=StepName.PUSH, *, retries=0, done=(LOGIN,), target=WITH_
 @pytest.mark.parametrize("name", [StepName.PULL, StepName.PUSH, StepName.PULL_BACK])
 @pytest.mark.parametrize(("done", "target"), [((LOGIN,), WITH_LOGIN), ((PULL,), WITH_STORED_LOGIN)])
 def test_a_refusal_after_retries_is_a_registry_that_was_away(reason, name, done, target):
-    """A registry that does not answer when docker asks how to log in gets no login later; the login is not to blame."""
+    """A registry that does not answer when docker asks how to log in later gets no login: the login is not to blame."""
     failure = known(Failure(reason, "docker's words"), name, retries=2, done=done, target=target)
 
     assert failure.reason is Reason.SERVER_ERROR
@@ -65,7 +65,7 @@ def test_retries_change_no_other_reason(reason):
 
 
 def test_where_nobody_can_tell_a_deleted_repository_the_last_push_is_named():
-    """Some registries say the same of what is gone and what is forbidden: that it was there is for people to know."""
+    """Some registries say the same of what is gone and what is forbidden: people should know that it was there."""
     failure = known(HIDDEN, StepName.PULL, last=PUSHED)
 
     assert failure.detail == "docker's words; this monitor pushed here before, last at 2026-11-24 08:30:00 UTC"

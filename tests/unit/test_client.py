@@ -1,4 +1,4 @@
-"""What the docker program is shows in its own help, and each builder is asked for in the words of that program."""
+"""The docker program's own help shows what it is, and each builder is asked for in that program's words."""
 
 import pytest
 
@@ -95,7 +95,7 @@ DEPRECATED = "DEPRECATED: The legacy builder is deprecated and will be removed i
     ],
 )
 def test_auto_is_classic_if_cli_and_engine_both_have_it(script, docker, said, builder):
-    """No engine says which builders it has: it is given nothing to build, and refuses that in one way or another."""
+    """No engine says which builders it has: it is given nothing to build, and refuses that in one way or the other."""
     script.on(*HELP, out=CLASSIC_HELP)
     script.on(*ASKED, err=said, code=1)
     script.on(*HELP, out=BUILDX_HELP)
@@ -211,7 +211,7 @@ def test_whether_an_index_can_be_held_is_asked_of_store_and_builder(script, dock
 
 @pytest.mark.parametrize("answer", [{"does": hangs}, {"err": NO_DAEMON, "code": 1}])
 def test_a_builder_that_does_not_answer_says_nothing(script, docker, answer):
-    """What is decided by it holds for good."""
+    """A decision by it is final."""
     script.on(*INFO, out=IN_CONTAINERD)
     script.on("buildx", "inspect", **answer)
 
@@ -220,6 +220,6 @@ def test_a_builder_that_does_not_answer_says_nothing(script, docker, answer):
 
 
 def test_an_engine_that_may_not_be_asked_for_its_store_holds_no_index(script, docker):
-    """A proxy before it refuses that for as long as it is there."""
+    """A proxy in front of it refuses that for as long as it is there."""
     script.on(*INFO, out=" null\nError response from daemon: Forbidden\n")
     assert not builds_index(docker, PLATFORMS, 5)

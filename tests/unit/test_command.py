@@ -114,7 +114,7 @@ SLEEP = {"act": "sleep", "seconds": LONG}
 
 
 def test_a_command_gets_its_arguments_and_environment_and_nothing_else(docker, run, monkeypatch):
-    """The child's environment is the given one, whatever the monitor's own holds."""
+    """The child's environment is the given one, whatever is in the monitor's own."""
     monkeypatch.setenv("REGISTRY_MONITOR_PASSWORD", PASSWORD)
     arguments = ("push", "a b", "*", "$HOME", "", "'\"", "é")
 
@@ -149,7 +149,7 @@ def test_standard_input_is_empty_where_none_is_given(docker, run):
 
 
 def test_a_command_need_not_read_its_input(docker, run):
-    """A docker that fails before it reads the password is a failed command, and no broken pipe."""
+    """A docker that fails before it reads the password is a failed command, not a broken pipe."""
     docker.acts(prints("Cannot connect\n", "stderr"), {"act": "exit", "code": 1})
 
     completed = run(docker.command("login", stdin=Secret("p" * 65536)))
@@ -185,7 +185,7 @@ def test_both_outputs_and_the_exit_code_are_kept_apart(docker, run):
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 def test_of_megabytes_of_output_the_end_is_kept(docker, run, stream):
-    """Output without bounds takes bounded memory, in whole lines, and its end, where the error is, is whole."""
+    """Unbounded output takes bounded memory, in whole lines, and its end, which has the error, is intact."""
     docker.acts(prints("0123456789abcde\n", stream, times=250_000), prints("the error\n", stream))
 
     completed = run(docker.command())
@@ -288,7 +288,7 @@ def test_the_program_is_looked_for_on_the_childs_path_alone(run):
 
 
 def test_a_program_that_may_not_be_run_is_named(run, tmp_path):
-    """A program without the right to be run is another fault than one that is missing."""
+    """A program without the right to be run is a different fault than a missing one."""
     (tmp_path / "docker").write_text("#!/bin/sh\n")
 
     with pytest.raises(CommandError, match=r"^docker: not executable by this user$"):
@@ -447,7 +447,7 @@ def test_stop_leaves_nothing_of_a_group_that_is_deaf(docker, run, monkeypatch):
 
 
 def test_after_stop_only_what_cleans_up_is_run(docker, run):
-    """A command after stop() is not run at all, but what removes the monitor's images is."""
+    """A command after stop() is not run at all, except one that removes the monitor's images."""
     run.stop()
 
     with pytest.raises(Stopped) as stopped:
@@ -470,7 +470,7 @@ def test_stop_lets_a_command_that_cleans_up_come_to_its_end(docker, run):
 
 
 def test_stop_has_patience_with_what_comes_to_its_end(docker, run):
-    """What is cut off can still come about in the engine after all is cleaned up; what ends by itself can't."""
+    """A cut-off command can still take effect after the clean-up; one that ends by itself can't."""
     docker.acts(READY, {"act": "sleep", "seconds": 0.5}, prints("pulled\n"))
     thread, landed = in_thread(lambda: run(docker.command()))
     docker.wait_for("ready")

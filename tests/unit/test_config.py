@@ -1,4 +1,4 @@
-"""The file: one bad one for each rule with the very message, what is read from good ones, and others."""
+"""The file: one bad one for each rule with the exact message, what is read from good ones, and others."""
 
 # ruff: noqa: E501  the messages stand whole
 

@@ -1,4 +1,4 @@
-"""What deploy/ offers to other programs is what they take: by their own tools and schemas, and by the names we have."""
+"""Other programs accept what is in deploy/: by their own tools and schemas, and by the names that we have."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ GRAFANA = ROOT / "deploy/grafana"
 DASHBOARD = json.loads((GRAFANA / "registry-monitor.json").read_text())
 RUNBOOK = (ROOT / "docs/alerts.md").read_text()
 
-#: As Prometheus' configuration names them.
+#: The names in Prometheus' configuration.
 RULE_FILES = [PROMETHEUS / name for name in yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())["rule_files"]]
 #: What an alert's `runbook_url` begins with: the address in settings.yml, of which there is one.
 ADDRESS = '{{ range query ":registry_monitor_runbook:address" }}{{ .Labels.address }}{{ end }}'
@@ -120,7 +120,7 @@ def test_what_is_tried_once_an_hour_is_not_called_stale_for_the_reasons_that_the
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: f"{alert['alert']}-{alert['labels']['severity']}")
 def test_an_alert_has_severity_message_and_a_paragraph_in_the_runbook(alert):
-    """Labels are who it is: none of them may change while it fires."""
+    """Labels are its identity: none of them may change while it fires."""
     name = alert["alert"]
     assert alert["labels"] in ({"severity": "critical"}, {"severity": "warning"})
     assert set(alert["annotations"]) == {"summary", "description", "runbook_url"}
@@ -130,7 +130,7 @@ def test_an_alert_has_severity_message_and_a_paragraph_in_the_runbook(alert):
 
 
 def test_a_rule_is_named_by_level_metric_and_operations():
-    """The metric is one that there is, of this program; or says of which program the operation is about."""
+    """The metric is an existing one of this program; or the operation names its program."""
     for name in (rule["record"] for rule in RECORDED):
         level, metric, operations = name.split(":")
         assert re.fullmatch(r"(instance(_target(_step)?)?)?", level), name
@@ -138,7 +138,7 @@ def test_a_rule_is_named_by_level_metric_and_operations():
 
 
 def test_nothing_but_the_settings_knows_a_job_or_the_address_of_the_runbook():
-    """What `up{job=...}` stands for has a rule of its own, and the dashboard asks who there is."""
+    """`up{job=...}` has a rule of its own, and the dashboard asks which monitors exist."""
     for file in (*RULE_FILES[1:], GRAFANA / "registry-monitor.json"):
         assert not re.search(r'job=~?\\?"(?!\$job)|alerts\.md#', file.read_text().replace("job=%q", "")), file
 
@@ -233,7 +233,7 @@ def test_every_line_has_a_name_of_its_own():
 
 
 def test_what_happens_every_two_minutes_is_counted_over_longer_than_a_few_scrapes():
-    """Of `$__rate_interval` every other would be empty, and the rest show double the truth. CPU seconds always pass."""
+    """With `$__rate_interval` every other would be empty, the rest show twice the truth. CPU seconds always pass."""
     short = [query for query in queries() if "$__rate_interval" in query]
     assert [re.search(r"\w+_total", query)[0] for query in short] == ["process_cpu_seconds_total"]
     for query in queries():

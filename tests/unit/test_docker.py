@@ -1,4 +1,4 @@
-"""Each verb of docker's has its argv, and what docker prints is read in the words of every CLI."""
+"""Each docker verb has its argv, and docker's output is read in the words of every CLI."""
 
 import base64
 import json
@@ -134,7 +134,7 @@ def test_a_real_cold_pull_is_read(script, docker, cli):
 @pytest.mark.parametrize("cli", CLIS)
 @pytest.mark.parametrize(("run", "up_to_date"), [("pull_warm", False), ("pull_up_to_date", True)])
 def test_a_real_pull_that_moved_nothing_is_read(script, docker, cli, run, up_to_date):
-    """Where the engine had it all, nothing was moved, whatever the status says of a newer image."""
+    """If the engine had everything, nothing was moved, whatever the status says about a newer image."""
     script.on_real(cli, run, "pull", NAME)
 
     answer = docker.pull(NAME, 5)
@@ -233,7 +233,7 @@ def test_a_real_removal_of_a_name_alone_deletes_nothing(script, docker, cli):
 
 @pytest.mark.parametrize("cli", CLIS)
 def test_real_descriptions_are_read_and_missing_images_left_out(script, docker, cli):
-    """Of several names those that exist are described, each under the name that was asked for."""
+    """Of several names, those that exist are described, each under the requested name."""
     held = "registry-monitor-held/x:held"
     script.on_real(cli, "inspect", *INSPECT, NAME, held)
     script.on_real(cli, "inspect_missing", *INSPECT, NAME, held)
@@ -277,7 +277,7 @@ def test_an_image_that_is_just_being_removed_is_left_out(script, docker, words):
     ],
 )
 def test_a_list_that_somebody_else_kept_docker_from_is_asked_for_once_more(script, docker, came_in_between):
-    """What was removed or unpacked meanwhile (containerd's store), or two who ask for the disk usage (20.10)."""
+    """Something was removed or unpacked meanwhile (containerd's store), or two asked for the disk usage (20.10)."""
     script.on(*SWEEP, err=f"Error response from daemon: {came_in_between}\n", code=1, times=2)
     script.on(*SWEEP, out=f"{digest_of('b')}\n")
 
@@ -286,7 +286,7 @@ def test_a_list_that_somebody_else_kept_docker_from_is_asked_for_once_more(scrip
 
 @pytest.mark.parametrize("refusal", ["page not found", "404 Not Found"])
 def test_a_list_that_is_refused_is_asked_for_once(script, docker, refusal):
-    """It is by a proxy before the engine, and would be each time."""
+    """It is by a proxy in front of the engine, and would be each time."""
     script.on(*SWEEP, err=f"Error response from daemon: {refusal}\n", code=1)
 
     assert failure_of(docker.images_with, {"registry-monitor.instance": None}, 5).failure.scope is Scope.HOST
@@ -307,7 +307,7 @@ def test_the_engines_time_is_read(script, docker, said):
 
 @pytest.mark.parametrize(("said", "code"), [("", 0), ("now", 0), ("2026-13-41T29:48:40Z", 0), ("", 1)])
 def test_an_engine_that_says_no_time_is_a_failure(script, docker, said, code):
-    """Some gate before it may refuse that."""
+    """Some gate in front of it may refuse that."""
     script.on(*NOW, out=f"{said}\n", err="Error response from daemon: 403 Forbidden\n" if code else "", code=code)
 
     assert failure_of(docker.now, 5).failure.scope is Scope.HOST
@@ -345,7 +345,7 @@ def test_real_lists_of_images_are_read(script, docker, cli):
     ],
 )
 def test_real_failures_have_their_reason(script, docker, cli, run, argv, reason, not_there):
-    """What docker said when it failed is judged, and its last words are the detail, whole."""
+    """What docker said when it failed is judged, and its last words are the detail, in full."""
     script.on_real(cli, run, *argv)
     calls = {
         "pull": lambda: docker.pull(NAME, 5),
@@ -390,7 +390,7 @@ def test_a_deadline_is_a_timeout_with_the_last_words(script, docker):
 
 
 def test_a_docker_that_somebody_stopped_is_starved():
-    """The kernel says that it stood still, so its deadline says nothing of others."""
+    """The kernel says that it stood still, so its deadline says nothing about others."""
     completed = Completed(-9, "", "", 5.0, ending=Ending.DEADLINE, was_paused=True)
 
     failure = failure_of(Docker(lambda _: completed, "docker", {}, Path("/config")).push, NAME, 4).failure
@@ -414,7 +414,7 @@ def test_a_transfer_that_never_began_is_a_timeout_all_the_same(states, waited):
 
 
 def test_what_docker_says_once_it_is_told_to_end_is_not_told(script, docker):
-    """Newer CLIs then try by themselves, and blame the registry's certificate: nobody is to read that."""
+    """Newer CLIs then try by themselves, and blame the registry's certificate: nobody should read that."""
     misleading = 'Get "https://127.0.0.1:5888/v2/": tls: failed to verify certificate: x509: unknown authority\n'
     script.on("login", "--username", "monitor", "--password-stdin", HOST, err=misleading, does=hangs)
 
@@ -503,7 +503,7 @@ def test_buildx_builds_in_the_engine_only(script, docker, tmp_path):
 
 
 def test_buildx_that_can_not_say_where_it_would_build_builds_nothing(script, docker, tmp_path):
-    """An engine that is away, say."""
+    """For example, the engine is away."""
     script.on(*BUILDX, err=NO_DAEMON, code=1)
 
     failure = failure_of(replace(docker, with_buildx=True).build, tmp_path, NAME, 5).failure
@@ -536,7 +536,7 @@ def test_a_pull_without_a_digest_has_none(script, docker):
 
 
 def test_a_layer_that_was_here_is_never_counted_as_moved(script, docker):
-    """An engine that says both of one layer moved nothing that proves anything."""
+    """If an engine says both about one layer, it moved nothing that proves anything."""
     layers = "0123456789ab: Already exists\n0123456789ab: Pull complete\nfedcba987654: Pull complete\n"
     script.on("pull", NAME, out=f"{layers}Status: Downloaded newer image for {NAME}\n")
 
@@ -630,7 +630,7 @@ def test_images_are_looked_for_by_ten(script, docker, images, batches):
 
 
 def test_an_image_is_found_by_whatever_it_was_asked_by(tmp_path):
-    """By a name, one of the hub in full, a digest, its ID or the beginning of that: each is the key then."""
+    """By a name, one of the hub in full, a digest, its ID or the beginning of that: each is then the key."""
     asked = ("alpine:3", "docker.io/library/alpine:3", digest_of("a"), "a" * 64, "a" * 12)
     at = f"docker.io/acme/canary@{digest_of(3)}"
     text = described(digest_of("a"), ("alpine:3",), digests=(at.removeprefix("docker.io/"),))
@@ -647,12 +647,12 @@ def test_an_image_is_found_by_whatever_it_was_asked_by(tmp_path):
     ["library/alpine:3", "alpine", "quay.io/alpine:3", "aaa", "A" * 12, f"sha256:{'a' * 12}", "b" * 12, "a" * 65, ""],
 )
 def test_an_image_is_not_called_by_what_is_none_of_its_names(asked):
-    """Neither half a name nor another's, nor what docker takes for no ID."""
+    """Neither half a name nor another's, nor what docker does not take as an ID."""
     assert not Image(digest_of("a"), tags=("alpine:3",)).is_called(asked)
 
 
 def test_an_image_is_found_whatever_its_labels_hold(script, docker):
-    """A sign in somebody's label that Python takes for a line's end, and docker does not, breaks no description."""
+    """A character in a label that Python takes for a line's end, and docker does not, breaks no description."""
     shape = json.loads(described(digest_of("a")))
     shape["Config"]["Labels"] = {"note": "one\x85two\u2028three"}
     script.on(*INSPECT, NAME, out=json.dumps(shape, ensure_ascii=False) + "\n")
@@ -702,7 +702,7 @@ def test_each_countdown_is_one_retry_of_its_layer(data):
     )
 )
 def test_no_form_of_the_password_is_left_in_what_docker_printed(password):
-    """Neither as it is nor in a URL, in JSON or in base64 does a password come through, wherever it stands."""
+    """A password does not come through, as it is, in a URL, in JSON or in base64, wherever it is."""
     forms = [
         password,
         quote(password, safe=""),

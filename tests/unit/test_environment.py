@@ -71,7 +71,7 @@ def test_the_classic_builder_is_asked_for_whatever_the_user_has():
     ],
 )
 def test_without_a_context_nothing_is_asked(tmp_path, env, config):
-    """DOCKER_HOST comes before DOCKER_CONTEXT, and that before the configuration, as docker has it."""
+    """DOCKER_HOST comes before DOCKER_CONTEXT, and that before the configuration, as with docker."""
     (tmp_path / ".docker").mkdir()
     if config is not None:
         (tmp_path / ".docker" / "config.json").write_text(json.dumps(config))
@@ -81,7 +81,7 @@ def test_without_a_context_nothing_is_asked(tmp_path, env, config):
 
 @pytest.mark.parametrize("where", ["DOCKER_CONTEXT", "DOCKER_CONFIG", "HOME"])
 def test_the_endpoint_of_the_current_context_is_kept(tmp_path, where):
-    """Wherever the user chose a context, its endpoint is docker's, and the context itself is not needed any more."""
+    """Wherever the user chose a context, docker gets its endpoint, and the context itself is no longer needed."""
     folder = tmp_path / ".docker"
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps({"currentContext": "" if where == "DOCKER_CONTEXT" else "far"}))
@@ -119,7 +119,7 @@ def test_the_certificates_of_a_context_are_kept(skip, wanted):
     "text", ["", "{", "[]", "null", "{}", '{"Endpoints": null}', '{"Endpoints": {"kubernetes": {}}}']
 )
 def test_a_context_that_is_not_understood_is_told(text):
-    """What docker says of a context, and is none, is a fault of the set-up with a way out."""
+    """If docker's description of a context can't be used, that is a fault of the set-up with a remedy."""
     with pytest.raises(SetupError, match=r"'far' is not understood; set DOCKER_HOST, or .*`docker context use`"):
         docker_environment({"DOCKER_CONTEXT": "far"}, "docker", lambda _: Completed(0, text, "", 0.1))
 
@@ -134,7 +134,7 @@ def test_a_context_that_is_not_there_is_told(fp):
 
 
 def test_a_docker_that_can_t_be_started_is_told():
-    """Without a docker there is nobody to ask."""
+    """Without docker there is nothing to ask."""
 
     def is_missing(command):
         raise CommandError("docker: not found")
@@ -166,7 +166,7 @@ def test_the_users_plugins_are_those_in_the_users_config_folder(tmp_path):
 
 
 def test_a_home_that_cant_be_looked_into_has_no_plugins():
-    """As the home of root, whose environment setpriv and supervisord leave to whom they run."""
+    """Such as root's home, whose environment setpriv and supervisord pass on to what they run."""
     assert user_plugins({"HOME": "/" + "a" * 5000}) is None
 
 
@@ -179,7 +179,7 @@ def test_a_config_without_logins_has_an_entry_all_the_same(tmp_path):
 
 
 def test_a_config_is_written_anew_at_each_cycle(tmp_path):
-    """What a login left is not there any more, however much longer it was; and forgetting is done once or twice."""
+    """What a login left is gone, however much longer it was; and forgetting can be done twice."""
     (tmp_path / "config.json").write_text(json.dumps({"auths": {HOST: {"auth": "x" * 1000}}}))
 
     prepare_config(tmp_path, HOST, None)
@@ -191,7 +191,7 @@ def test_a_config_is_written_anew_at_each_cycle(tmp_path):
 
 
 def test_what_buildx_notes_of_builds_is_forgotten_with_the_logins(tmp_path):
-    """It notes each build in a file of its own; what it knows itself by stays."""
+    """It notes each build in a file of its own; its own identity stays."""
     (tmp_path / "buildx" / "refs" / "default").mkdir(parents=True)
     (tmp_path / "buildx" / ".buildNodeID").touch()
 

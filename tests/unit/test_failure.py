@@ -41,7 +41,7 @@ SCOPES = {
 
 @pytest.mark.parametrize(("blamed", "reasons"), SCOPES.items())
 def test_scope_and_verdict(blamed, reasons):
-    """Whose fault a reason is, and what it says of the registry, is the contract's."""
+    """The contract says whose fault a reason is, and what it says about the registry."""
     for reason in reasons.split():
         assert (Reason(reason).scope, Reason(reason).scope.verdict) == blamed
         assert Failure(Reason(reason), "why").scope is blamed[0]
@@ -273,7 +273,7 @@ JUDGED_ELSEWHERE = {Reason.STALE, Reason.FOREIGN, Reason.WARM, Reason.BASE_IMAGE
 
 
 def test_every_reason_is_tried():
-    """One that no table here has would be classified by chance."""
+    """One that is in no table here would be classified by chance."""
     scoped = set(" ".join(SCOPES.values()).split())
     assert not (lacking := set(Reason) - scoped), f"SCOPES lacks {lacking}"
     tried = {*BY_ENGINE, *JUDGED_ELSEWHERE}
@@ -414,7 +414,7 @@ NOISE = (
 
 @pytest.mark.parametrize("noise", NOISE)
 def test_noise_is_not_the_error(noise):
-    """Progress, notices, log lines and the report of who ran docker are not why it failed, wherever they stand."""
+    """Progress, notices, log lines and the report of whoever ran docker are not why it failed, wherever they are."""
     assert classify("pull", 1, "", f"{noise}\n{ERROR}\n{noise}\n") == Failure(Reason.SERVER_ERROR, ERROR)
     assert classify("pull", 1, f"{noise}\n", f"{ERROR}\n").detail == ERROR
 
@@ -508,7 +508,7 @@ ON_ONE_LINE = st.text(st.characters(exclude_categories=["Cc", "Zl", "Zp", "Cs"])
     message=(ON_ONE_LINE | LOCAL_WORDS).map(lambda text: " ".join(text.split())),
 )
 def test_what_follows_an_error_code_is_the_registrys(verb, before, code, message):
-    """Whatever a registry says behind a code of its API, this host and the set-up are not to blame."""
+    """Whatever a registry says after a code of its API, this host and the set-up are not to blame."""
     failure = classify(verb, 1, "", f"{before}{code}: {message}")
     assert failure.scope not in (Scope.HOST, Scope.CONFIG, Scope.DEPENDENCY)
 
@@ -521,7 +521,7 @@ def test_what_follows_an_error_code_is_the_registrys(verb, before, code, message
     errno=st.sampled_from(sorted(errno.errorcode)).map(os.strerror).map(str.lower),
 )
 def test_an_errno_of_a_local_path_is_this_hosts(verb, before, doing, path, errno):
-    """No path of this host, and nothing that its kernel says of it, is any registry's fault, network's or login's."""
+    """A path of this host, and what its kernel says of it, is never a registry's, the network's or a login's fault."""
     if path.startswith("/v2/"):
         return  # that of a registry's API
     failure = classify(verb, 1, "", f"{before}{doing} {path}: {errno}")
@@ -571,7 +571,7 @@ def test_an_error_before_the_last_changes_nothing(known, earlier):
     "unit", ["a", "a/", "<", "a: ", "1", " ", "denied ", "\\", "https://a", "errors:", "é", "\x1b[", "time="]
 )
 def test_long_lines_are_bounded(unit):
-    """However long a line, only a bounded part of it is matched, so that a rule can cost what it likes."""
+    """However long a line, only a bounded part of it is matched, so that a rule may be expensive."""
     line = unit * (2**20 // len(unit))
     assert len(plain(line)) <= 2 * CHARACTERS_MATCHED + len(" … ") + CHARACTERS_MATCHED
     assert classify("pull", 1, line, line).reason in Reason

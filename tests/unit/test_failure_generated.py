@@ -30,7 +30,7 @@ REALM = "https://auth.example/token?scope=repository%3Alab%2Fcanary%3Apull&servi
 
 
 class Text(NamedTuple):
-    """A text, and what has to be made of it.
+    """A text, and how it has to be judged.
 
     Attributes:
         speaker: who speaks in it.

@@ -34,5 +34,5 @@ def test_the_quick_run_meets_every_fault_and_all_that_comes_of_it():
 
 
 def test_rows_are_told_apart_by_their_names():
-    """A name stands for one row."""
+    """Each name belongs to one row."""
     assert len({str(row) for row in ROWS}) == len(ROWS)

@@ -57,7 +57,7 @@ def columns(table):
 
 
 def with_value(location, value):
-    """Return the JSON of a cycle in which something else stands at one place."""
+    """Return the JSON of a cycle with something else at one place."""
     shape = json.loads(json.dumps(SHAPE))
     inner = shape
     for key in location[:-1]:
@@ -67,7 +67,7 @@ def with_value(location, value):
 
 
 def with_rested(key, value):
-    """Return the JSON of a rested image in which something else stands at one place."""
+    """Return the JSON of a rested image with something else at one place."""
     return "rested", "image", json.dumps(RESTED | {key: value})
 
 

@@ -20,7 +20,7 @@ NO_DAEMON = "daemon: Cannot connect to the Docker daemon"
 
 @pytest.fixture
 def world():
-    """A daemon and workers that are well until a test says otherwise."""
+    """A daemon and workers that are fine until a test says otherwise."""
     return SimpleNamespace(daemon=None, asked=0, workers=[], clock=HandClock())
 
 

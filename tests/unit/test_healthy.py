@@ -1,4 +1,4 @@
-"""The container's health check: what it makes of a monitor with and without TLS, logins and client certificates."""
+"""The container's health check, for a monitor with and without TLS, logins and client certificates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The host: what the cycles of all targets share, what each has of its own, and what is logged of the engine."""
+"""The host: what the cycles of all targets share, what each has of its own, and what is logged about the engine."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_an_engine_that_may_not_be_asked_for_its_store_is_logged_all_the_same(ne
 
 
 def test_a_builder_that_the_cli_lacks_is_logged(new_host, docker, caplog):
-    """With it no cycle can be up, and people learn that before the first one."""
+    """No cycle can be up with it, and people learn that before the first one."""
     fault = "ERROR: BuildKit is enabled but the buildx component is missing or broken."
 
     def wants_buildkit(command):
@@ -139,7 +139,7 @@ def test_a_builder_that_the_cli_lacks_is_logged(new_host, docker, caplog):
 
 @pytest.mark.parametrize(("builder", "times"), [(Builder.AUTO, 1), (Builder.BUILDKIT, 0)])
 def test_an_engine_is_asked_for_the_classic_builder_only_if_a_target_may_want_it(new_host, docker, builder, times):
-    """A proxy before it may let no `POST /build` through, which BuildKit does without."""
+    """A proxy in front of it may not let `POST /build` through, which BuildKit does without."""
     new_host(builders={builder}).ask()
 
     asked = [command for command in docker.commands if command.argv[1:] == ("build", "--quiet", "-")]

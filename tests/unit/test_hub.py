@@ -1,4 +1,4 @@
-"""Docker Hub: a schedule that breaks its limits is warned of, with the figure, and by whose limit that is."""
+"""Docker Hub: a schedule that breaks its limits gets a warning, with the figure, and whose limit that is."""
 
 from __future__ import annotations
 

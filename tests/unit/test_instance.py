@@ -1,4 +1,4 @@
-"""An instance has a private folder, and leaves nothing in it but notes of what the next one is to do."""
+"""An instance has a private folder, and leaves only notes in it about what the next one has to do."""
 
 import os
 import shutil
@@ -33,7 +33,7 @@ def test_its_folders_are_private(tmp_path):
 
 
 def test_closing_leaves_nothing(tmp_path):
-    """The folder goes with all that is in it."""
+    """The folder is removed with everything in it."""
     instance = Instance(tmp_path)
     (instance.new_folder("config") / "config.json").write_text("{}")
 
@@ -103,7 +103,7 @@ def test_its_children_do_not_keep_it_alive(tmp_path):
 
 
 def test_a_folder_that_takes_none_is_told(tmp_path):
-    """Where no private folder can be made, that is an OSError."""
+    """If no private folder can be made, that is an OSError."""
     with pytest.raises(OSError, match="No such file"):
         Instance(tmp_path / "nowhere")
 

@@ -55,7 +55,7 @@ images = st.builds(image, ids, instance=instances, created=moments) | st.builds(
     ],
 )
 def test_the_first_pull_is_judged_by_labels(found, last, wanted):
-    """Of this monitor's images an older one is stale, another one of the same moment altered, all else is fine."""
+    """Of this monitor's images, an older one is stale, a different one of the same moment altered, others are fine."""
     assert reason(judge_found(found, digest_of(2), last, is_ours)) == wanted
 
 
@@ -77,7 +77,7 @@ def test_the_first_pull_is_judged_by_labels(found, last, wanted):
     ],
 )
 def test_what_comes_back_is_judged_by_digest_and_else_by_labels(digest, found, wanted):
-    """The pushed digest is proof; without it only the very image is, and each other one has its reason."""
+    """The pushed digest is proof; without it only the same image is, and every other one has its reason."""
     assert reason(judge_pulled_back(digest, found, PUSH, is_ours)) == wanted
 
 

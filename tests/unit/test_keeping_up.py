@@ -30,7 +30,7 @@ def keeping_up(names, caplog):
 
 @pytest.fixture
 def told(keeping_up, caplog):
-    """Have cycles begin late, each by so many seconds; return what was logged of it: target and message."""
+    """Let cycles begin late, each by so many seconds; return what was logged: target and message."""
 
     def told(name, *lags, overran=False, every=60.0):
         caplog.clear()
@@ -97,7 +97,7 @@ class Slow:
 
 @pytest.fixture
 def monitored(caplog):
-    """Have targets be monitored in a slot for some turns; return what was logged: messages."""
+    """Monitor targets in a slot for some turns; return what was logged: messages."""
     caplog.set_level(logging.INFO)
 
     def monitored(turns, seconds, cycle, *targets):

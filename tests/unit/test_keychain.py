@@ -1,4 +1,4 @@
-"""Docker hides a credential helper that fails; so it is asked itself."""
+"""Docker hides a failing credential helper; so the helper itself is asked."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def ask(tmp_path):
     ],
 )
 def test_the_helper_is_asked_as_docker_asks(ask, tmp_path, shape, host, program, server):
-    """By `get`, with the registry on standard input; a host's own helper goes before the store of all."""
+    """By `get`, with the registry on standard input; a host's own helper precedes the store for all hosts."""
     helper = Helper(LOCKED)
     ask(helper, shape, host)
 
@@ -74,12 +74,12 @@ def test_the_helper_is_asked_as_docker_asks(ask, tmp_path, shape, host, program,
     ],
 )
 def test_a_helper_that_fails_is_told_with_its_words(ask, outcome, why):
-    """On standard error, or else what it exits with, or why it can't be run; on standard output can be a login."""
+    """On standard error, or else its exit code, or why it can't be run; standard output can have a login."""
     assert ask(Helper(outcome), STORE).why_none == why
 
 
 def test_a_helper_that_passes_its_deadline_gives_no_login(ask):
-    """Though it may have exited well when it was ended."""
+    """Even if it exited with 0 when it was ended."""
     assert ask(Helper(Completed(0, "", "", 5.0, Ending.DEADLINE)), STORE).why_none is not None
 
 
@@ -91,7 +91,7 @@ def test_a_helper_that_passes_its_deadline_gives_no_login(ask):
     ],
 )
 def test_a_helper_that_works_is_not_to_blame(ask, outcome):
-    """Be it that it gives a login, or that it has none for this registry."""
+    """Whether it gives a login, or has none for this registry."""
     assert ask(Helper(outcome), STORE).why_none is None
 
 
@@ -112,7 +112,7 @@ def test_without_a_configuration_nothing_is_run(tmp_path):
 
 
 def test_what_a_helper_gives_is_a_secret(ask):
-    """What it prints as a login, and whatever else it prints; the registry's name apart."""
+    """What it prints as a login, and whatever else it prints, except the registry's name."""
     login = ask(Helper(Completed(0, f'{{"ServerURL":"{HOST}","Username":"u1","Secret":"hunter2"}}', "", 0.1)), STORE)
     words = ask(Helper(Completed(1, "hunter2 \n\n[]x\n", "", 0.1)), STORE)
 
@@ -139,7 +139,7 @@ def test_the_logins_of_a_configuration_are_secrets(tmp_path):
 
 @pytest.mark.parametrize("shape", [None, "{", "[]", "{}", '{"auths": null}', '{"auths": []}', '"x"'])
 def test_a_configuration_that_has_no_logins_has_no_secrets(tmp_path, shape):
-    """Be it that it is missing, or not what it should be."""
+    """Whether it is missing, or not what it should be."""
     if shape is not None:
         (tmp_path / "config.json").write_text(shape)
 

@@ -19,7 +19,7 @@ LOG = logging.getLogger("lib.test")
 
 @pytest.fixture(autouse=True)
 def _restored():
-    """Leave logging as pytest has set it up."""
+    """Leave logging as pytest set it up."""
     root = logging.getLogger()
     before = root.handlers[:], root.level, logging.raiseExceptions
     yield

@@ -212,7 +212,7 @@ def test_an_unknown_cycle_counts_for_neither_side_and_takes_up_away(metrics, wor
 
 
 def state(metrics):
-    """Return the verdict that stands, what fails, and how many cycles in a row did."""
+    """Return the standing verdict, what fails, and how many cycles in a row did."""
     standing, failing = None, None
     for (name, labels), number in scraped(metrics).items():
         if name == "registry_monitor_verdict" and number == 1:
@@ -479,7 +479,7 @@ def test_both_formats_can_be_parsed(many):
 
 
 def test_each_counter_says_in_openmetrics_since_when_it_counts(many, world):
-    """Of what begins with its first failure, that is when it failed; else, when the target was first watched."""
+    """If a series begins with its first failure, that is when it failed; else, when the target was first watched."""
     world.watch.replace([a_target(cold_images=1, heartbeat_url=Secret("http://127.0.0.1:1/"))])
     begun = time.time()
     world["quay"].finished(a_failed_cycle(), 0.0)

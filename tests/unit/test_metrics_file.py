@@ -1,4 +1,4 @@
-"""The metrics as a file: whole at any moment, there for whoever runs node_exporter, and no cycle waits for it."""
+"""The metrics as a file: complete at any moment, readable for node_exporter, and no cycle waits for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dead are known by their locks, until nothing of them is left; the living, and whoever else, are left alone."""
+"""The dead are recognised by their locks, until nothing of them is left; the living and all others are left alone."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_of_an_instance_on_another_engine_nothing_is_known_and_nothing_forgotten
 
 
 def test_nobody_is_remembered_for_ever(tmp_path, neighbours):
-    """Not if no monitor works on that engine any more."""
+    """Not if no monitor works on that engine any longer."""
     folders = [dead_folder(tmp_path, name, "engine-0") for name in (A, B)]
     neighbours.look()
     age(folders[0], 31 * 24 * 3600)

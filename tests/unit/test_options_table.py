@@ -30,7 +30,7 @@ BESIDE = {
     "cold-images": ("-state-dir=/var/lib/of-no-test",),
     "renew-cold": ("-once",),
 }
-#: What only a target in a list can have: `test_options_read_only.py` has examples.
+#: Options that only a target in a list can have: `test_options_read_only.py` has examples.
 OF_A_LIST = {"replica-of"}
 #: What is read while the options are, and by nobody after that.
 READ_AT_ONCE = {"config"}

@@ -107,7 +107,7 @@ class Registry:
 
 
 class Runner:
-    """What runs cycles of that registry."""
+    """Runs cycles of that registry."""
 
     def __init__(self, registry, target):
         self.registry, self.target = registry, target

@@ -63,7 +63,7 @@ class Shown(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
     def opened(self):
-        """The details that stand open."""
+        """The details that are open."""
         return [attributes["id"] for attributes in self.all("details") if "open" in attributes]
 
 

@@ -37,7 +37,7 @@ def written(folder, *, base="scratch", layers=1, size=10, labels=None):
 
 
 def test_the_dockerfile_takes_the_base_then_the_labels_then_one_layer_after_the_other(tmp_path):
-    """The labels come first, so that the images between carry them too and can be found when a build is cut off."""
+    """The labels come first, so that intermediate images carry them too and can be found when a build is cut off."""
     labels = (
         '"registry-monitor.target"="lab" "registry-monitor.instance"="me" "registry-monitor.token"="token"'
         ' "registry-monitor.created"="2026-11-24T08:30:00.120000Z"'
@@ -66,7 +66,7 @@ def test_the_images_of_an_index_share_no_layer(tmp_path):
 @given(size=st.integers(1, 50_000), layers=st.integers(1, 30))
 @settings(max_examples=25)
 def test_the_shares_sum_up_and_differ_by_one_byte_at_most(tmp_path_factory, size, layers):
-    """Whatever the size, the layers hold it together, evenly, one file a layer and nothing besides."""
+    """Whatever the size, the layers together hold it, evenly, one file a layer and nothing else."""
     folder = tmp_path_factory.mktemp("context")
 
     lines = written(folder, layers=layers, size=size)
@@ -116,7 +116,7 @@ def test_names_that_a_real_docker_gave_back_are_written_for_it(tmp_path, name):
 
 @given(target=names, created=moments, kind=st.sampled_from(["", "index"]))
 def test_labels_come_back_from_an_image(target, created, kind):
-    """What an image says of itself is exactly what it was given, to the microsecond."""
+    """What an image says about itself is exactly what it was given, to the microsecond."""
     labels = Labels(target, "me", "token", created, kind)
 
     assert Labels.from_dict(labels.to_dict()) == labels
@@ -140,7 +140,7 @@ def test_an_image_without_one_of_the_labels_is_nobodys(name):
 
 @pytest.mark.parametrize("created", ["", "yesterday", "2026-11-24", "2026-11-24T08:30:00"])
 def test_an_image_that_says_no_moment_is_nobodys(created):
-    """A moment that can't be compared, for the lack of a time zone say, makes no monitor's image."""
+    """With a moment that can't be compared, for example without a time zone, an image is not a monitor's."""
     assert Labels.from_dict(labels_of().to_dict() | {CREATED_LABEL: created}) is None
 
 

@@ -122,7 +122,7 @@ def test_a_push_without_a_digest_is_none(script, podman, tmp_path):
     ],
 )
 def test_names_are_whole(podman, name, whole):
-    """Of a short name podman would look up in its configuration which registry's is meant."""
+    """For a short name podman would look up in its configuration which registry's is meant."""
     assert podman.whole_name(name) == whole
 
 

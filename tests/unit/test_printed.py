@@ -60,7 +60,7 @@ def test_it_is_judged_by_all_that_it_said(stderr, secret, reason, detail):
 
 
 def test_a_stored_login_is_blanked_without_being_named(tmp_path):
-    """Those of the config folder are known to whoever runs a command there; also what docker itself put there since."""
+    """Those of the config folder are known when a command runs there, including what docker itself put there since."""
     auth = b64encode(b"u:hunter2").decode()
     (tmp_path / "config.json").write_text(json.dumps({"auths": {"other.example": {"auth": auth}}}))
     said = Completed(1, "", f"denied: neither hunter2 nor {auth}\n", 1.0)

@@ -41,14 +41,14 @@ class Registry:
 
 
 def test_without_patience_the_first_answer_counts(monkeypatch):
-    """By default a tag that shows the image before is not asked again."""
+    """By default a tag that shows the previous image is not asked again."""
     registry = Registry(monkeypatch, OLD, NEW)
 
     assert (registry.pulled(patience=0), registry.removed, registry.asked) == (OLD, 0, [60.0])
 
 
 def test_what_is_published_late_is_waited_for(monkeypatch):
-    """Within the patience, an image of before is removed and the registry asked again, within the same deadline."""
+    """Within the patience, a previous image is removed and the registry asked again, within the same deadline."""
     registry = Registry(monkeypatch, OLD, ABSENT, NEW)
 
     assert (registry.pulled(patience=10), registry.removed) == (NEW, 1)
@@ -56,7 +56,7 @@ def test_what_is_published_late_is_waited_for(monkeypatch):
 
 
 def test_past_the_patience_the_last_answer_counts(monkeypatch):
-    """What still shows the image before then is handed on as it is."""
+    """If the tag still shows the previous image then, that is passed on as it is."""
     registry = Registry(monkeypatch, OLD)
 
     assert registry.pulled(patience=2) == OLD

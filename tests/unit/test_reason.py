@@ -29,7 +29,7 @@ def _in_table() -> set[str]:
 
 
 def _in_paragraphs() -> set[str]:
-    """Return the reasons with a paragraph under a heading of their verdict, and all that are none."""
+    """Return the reasons with a paragraph under a heading of their verdict, and everything that is not a reason."""
     found = {
         (name, verdict)
         for verdict, section in re.findall(r"^## [^\n]*: (\w+)\n(.*?)(?=^## |\Z)", _REASONS, re.MULTILINE | re.DOTALL)

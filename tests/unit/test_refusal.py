@@ -1,4 +1,4 @@
-"""A request that is refused before it reaches the engine is named, for whoever refuses it does not."""
+"""A request that is refused before it reaches the engine is named, since whoever refuses it does not name it."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_refusal_of_the_registry_is_none_of_the_engines_api(words):
 
 
 def test_a_session_that_buildkit_waits_for_in_vain_was_refused():
-    """What the CLI of 20.10 says of it comes first, and names the page; the error itself does not."""
+    """What the CLI of 20.10 says about it comes first, and names the page; the error itself does not."""
     failure = classify(
         "build",
         1,
@@ -76,6 +76,6 @@ def test_a_session_that_buildkit_waits_for_in_vain_was_refused():
 
 
 def test_the_document_lists_each_request():
-    """Whoever sets a proxy up goes by it."""
+    """People set up their proxies by it."""
     lines = DOCUMENT.read_text(encoding="utf-8").splitlines()
     assert [one for one in REQUESTS.values() if not any(line.startswith(f"| `{one}` | ") for line in lines)] == []

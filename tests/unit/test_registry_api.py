@@ -1,4 +1,4 @@
-"""The registry's API: what is asked, on which way, and to whom a login is shown."""
+"""The registry's API: what is asked, by which way, and who gets to see a login."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def token_server(key):
 
 
 def asking_for_token(tokens, actions):
-    """A registry that wants a token of a server, by method for what."""
+    """A registry that wants a server's token, by method and scope."""
 
     def answers(asked):
         scope = f"repository:acme/canary:{actions[asked.method]}"
@@ -315,7 +315,7 @@ def test_a_server_that_never_ends_its_answer_is_given_up():
 
 
 def test_registry_token_server_and_store_are_read_to_the_second(tmp_path):
-    """The query of a store's URL, which lets in whoever has it, goes nowhere."""
+    """The query of a store's URL, which lets anybody in, is sent nowhere else."""
     certificates = {name: a_certificate(tmp_path, name) for name in ("registry", "tokens", "store")}
     with (
         FakeApi(lambda _: Says(), certificates["store"]) as store,
@@ -450,7 +450,7 @@ def test_docker_hub_is_asked_where_its_api_is():
 
 
 def test_the_test_certificates_are_openssls(certificate):
-    """That what is compared with is not read by what is tested."""
+    """So that the expected value is not read by the code under test."""
     said = subprocess.run(
         ("openssl", "x509", "-in", certificate, "-noout", "-enddate"), check=True, capture_output=True, text=True
     ).stdout

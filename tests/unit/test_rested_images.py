@@ -1,4 +1,4 @@
-"""Rested images over time: which is due, what a check makes of it, what is kept, counted, shown and logged."""
+"""Rested images over time: which is due, the result of a check, what is kept, counted, shown and logged."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Time:
         self.rested._runner = self.registry
 
     def pass_by(self, seconds=DAY, cycle=UP):
-        """Have time pass, and a turn after it. Return the numbers of the images of which that says something."""
+        """Let time pass, and a turn after it. Return the numbers of the images that this yields."""
         self.now += seconds
         return [image.number for image in self.rested.take_turn(None, cycle)]
 
@@ -89,7 +89,7 @@ def time():
 
 @pytest.fixture
 def pushed(time):
-    """All are pushed, and were found whole once."""
+    """All are pushed, and were found intact once."""
     for _ in range(4):
         time.pass_by()
     time.registry.did.clear()

@@ -25,7 +25,7 @@ _MODULES = _modules()
 
 
 def _imported(name):
-    """Return the modules of ours that a module imports, wherever in it that stands."""
+    """Return the modules of ours that a module imports, wherever in it."""
     for node in ast.walk(ast.parse(_MODULES[name].read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in _MODULES)
@@ -41,7 +41,7 @@ _IMPORTS = {name: set(_imported(name)) for name in _MODULES}
 
 @pytest.mark.parametrize("room", _BELOW)
 def test_a_room_imports_only_what_is_below_it(room):
-    """What runs users' targets knows nothing of the lab, and nothing stands on tests."""
+    """What runs users' targets knows nothing of the lab, and nothing builds on tests."""
     up = {
         f"{name} imports {other}"
         for name, others in _IMPORTS.items()

@@ -247,7 +247,7 @@ def test_a_target_that_hangs_takes_its_own_slot_only(new_schedule, cycles, clock
 
 
 def one_repository(*turns):
-    """Have targets turn out to reach one repository."""
+    """Let targets turn out to reach one repository."""
     doors = {target.pushes.reference: target.pushes for target in turns}
     for target in turns:
         target.pushes.doors = doors

@@ -1,4 +1,4 @@
-"""Service: systemd hears what is so, when it is so, and is left to kill a monitor that a restart would help."""
+"""Service: systemd gets true reports in time, and is left to kill a monitor that a restart would help."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STUCK = "worker of quay: stuck, no sign of it for 400 s"
 
 @pytest.fixture
 def manager(tmp_path):
-    """Systemd's end of the socket."""
+    """The service manager's end of the socket."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(10)
@@ -30,13 +30,13 @@ def manager(tmp_path):
 
 @pytest.fixture
 def world():
-    """How things stand, until a test says otherwise."""
+    """The state, until a test says otherwise."""
     return SimpleNamespace(sentence="quay is up", stuck=())
 
 
 @pytest.fixture
 def serve(manager, world):
-    """Given what else is in the environment, return a service of that manager's. It is stopped at the end."""
+    """Given what else is in the environment, return a service of that manager. It is stopped at the end."""
     served = []
 
     def serve(**env):
@@ -243,7 +243,7 @@ def test_the_sentence_says_how_many_are_up_and_what_is_wrong_with_the_others(sta
 
 
 def test_whoever_asked_for_a_reload_is_answered(serve, tmp_path):
-    """`reload.sh` waits for the file, which is whole once it is there: empty, or with what is wrong."""
+    """`reload.sh` waits for the file, which is complete once it is there: empty, or with what is wrong."""
     service, answer = serve(RUNTIME_DIRECTORY=f"{tmp_path}:/other"), tmp_path / "reload"
     service.ready()
     assert not answer.exists()

@@ -29,12 +29,12 @@ def garbage(tmp_path):
 
 
 def descriptors():
-    """Return the open ones, without the one that the folder is read by."""
+    """Return the open ones, without the one that reads the folder."""
     return {int(path.name) for path in Path("/proc/self/fd").iterdir() if path.exists()}
 
 
 def free_at_most(free):
-    """Let there be so many free descriptors, some perhaps below others that are open."""
+    """Leave so many free descriptors, some perhaps below others that are open."""
     unused = (number for number in count() if number not in descriptors())
     return files_at_most(next(islice(unused, free, None)))
 

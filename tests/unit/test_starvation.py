@@ -87,7 +87,7 @@ def test_the_pulse_beats_by_itself_and_ends():
 
 
 def test_a_cycle_without_threads_has_no_pulse(monkeypatch):
-    """Where no thread can be started, nothing is taken for a pause."""
+    """If no thread can be started, nothing is taken for a pause."""
 
     def refuse(_):
         raise RuntimeError("can't start new thread")
@@ -143,7 +143,7 @@ OTHERS_BASE = Reference("docker.io", "library/alpine")
     ],
 )  # fmt: skip
 def test_time_belongs_to_whom_it_was_taken_by(step_timeout, cycle_timeout, before, given, is_short):
-    """What a step lacks of its deadline counts against this host only if the registry's own steps did not take it."""
+    """Time missing from a step's deadline counts against this host only if the registry's own steps did not take it."""
     target = Target("lab", REFERENCE, step_timeout=step_timeout, cycle_timeout=cycle_timeout, base_image=OTHERS_BASE)
 
     assert bool(why_short(target, steps_before(**before), given)) is is_short

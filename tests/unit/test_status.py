@@ -1,4 +1,4 @@
-"""Status: what is said of a target, in words and as JSON."""
+"""Status: what is shown of a target, in words and as JSON."""
 
 from __future__ import annotations
 
@@ -213,7 +213,7 @@ REFUSED, PULL = Anonymous.REFUSED, Anonymous.PULL
     ],
 )
 def test_what_strangers_can_do_is_said_where_somebody_asks(wanted, found, said):
-    """The verdict stays what it is."""
+    """The verdict does not change."""
     status = TargetStatus(a_target(anonymous=wanted), a_standing(an_up_cycle(), strangers=found))
     assert status.ok
     assert status.to_line(NOON) == f"quay: up for 0s{said}"

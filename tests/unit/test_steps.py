@@ -82,7 +82,7 @@ def test_a_step_that_works_is_noted(steps, observed):
 
 
 def test_only_a_step_that_went_well_has_phases(steps):
-    """One that was judged a failure says nothing of how long such a step takes."""
+    """One that was judged a failure says nothing about how long such a step takes."""
     answer = replace(ANSWER, phases=(0.5, 0.75, 0.25))
     steps.run(StepName.PULL, lambda _: answer)
     failed(steps, StepName.PULL_BACK, lambda _: answer, lambda _: Failure(Reason.WARM, "proves nothing"))
@@ -108,7 +108,7 @@ def test_a_judge_may_fail_a_step_that_worked(steps):
 
 
 def test_a_judge_that_gets_no_answer_fails_the_step(steps):
-    """What the judge had to ask docker, and docker refused, is the step's failure."""
+    """If docker refused what the judge had to ask, that is the step's failure."""
     step = failed(steps, StepName.RMI, lambda _: ANSWER, fails(Reason.IN_USE))
 
     assert step.reason is Reason.IN_USE
@@ -155,7 +155,7 @@ def test_the_daemon_is_asked_only_where_it_may_be_to_blame(steps, script, name, 
 
 @pytest.mark.parametrize("reason", OUTSIDE)
 def test_a_failed_login_always_asks_the_daemon(steps, script, reason):
-    """Without a daemon newer CLIs log in by themselves, and say what they please: tls, dns, unauthorized, whatever."""
+    """Without a daemon newer CLIs log in by themselves, and may say anything: tls, dns, unauthorized, whatever."""
     script.on(*VERSION, **ANSWERS)
     script.on(*VERSION, **IS_GONE)
 
@@ -188,7 +188,7 @@ def test_a_daemon_that_is_gone_gets_the_blame(steps, script, reason):
 
 @pytest.mark.parametrize("reason", DOUBTED)
 def test_a_daemon_that_hangs_gets_the_blame_where_the_cli_does_not(steps, script, reason):
-    """Where `docker version` is not answered in time, the CLI is asked for itself: it answers, so the daemon hangs."""
+    """If `docker version` is not answered in time, the CLI is asked about itself: it answers, so the daemon hangs."""
     script.on(*VERSION, **HANGS)
     script.on(*CLIENT_VERSION, out="Docker version 28.2.2, build e6534b4\n")
 
@@ -214,7 +214,7 @@ def test_a_cli_that_can_t_even_name_its_version_gets_the_blame(steps, script, an
 
 @pytest.mark.parametrize("answer", [{"does": is_missing}, {"code": -9}])
 def test_a_cli_that_is_gone_gets_the_blame_before_the_daemon(steps, script, answer):
-    """Where the docker program itself can't be run any more, or is killed, that is the reason, and all is known."""
+    """If the docker program itself can no longer be run, or is killed, that is the reason, and everything is known."""
     script.on(*VERSION, **answer)
 
     assert failed(steps, StepName.PUSH, fails(Reason.RESET)).reason is Reason.CLI
@@ -242,7 +242,7 @@ def test_a_local_step_that_takes_too_long_is_the_hosts_fault(steps, script, name
     ],
 )
 def test_a_local_step_that_takes_too_long_asks_docker_as_others_do(steps, script, name, answers, wanted):
-    """Where docker itself does not work, that comes before a slow host."""
+    """If docker itself does not work, that comes before a slow host."""
     for argv, answer in answers.items():
         script.on(*argv, **answer)
 
@@ -254,7 +254,7 @@ def test_a_local_step_that_takes_too_long_asks_docker_as_others_do(steps, script
 
 @pytest.mark.parametrize("reason", Reason)
 def test_a_question_of_a_judge_never_blames_those_outside(steps, script, reason):
-    """What is asked besides a step never leaves the host: whatever docker says then, no registry or network said it."""
+    """Questions beside a step never leave the host: whatever docker says then, no registry or network said it."""
     script.on(*VERSION, **ANSWERS)
 
     step = failed(steps, StepName.PULL, lambda _: ANSWER, fails(reason))
@@ -285,7 +285,7 @@ def test_a_local_question_without_an_answer_asks_docker_itself(steps, script):
 
 @pytest.mark.parametrize("reason", Reason)
 def test_another_registrys_fault_is_the_dependencys(script, reason):
-    """Of the base's failures those of its registry, its network or its login are the dependency's, the host's stay."""
+    """The base's failures by its registry, network or login are the dependency's; the host's stay the host's."""
     script.on(*VERSION, out="28.2.2 20.10.24\n")
     target = Target("lab", REFERENCE, base_image=Reference("docker.io", "library/alpine"))
 
@@ -415,7 +415,7 @@ def test_what_prepares_a_step_and_works_is_no_step(steps, observed):
 
 
 def test_a_step_that_can_t_begin_is_told_and_noted(steps, observed):
-    """Where no command was run, the step failed in no time, and says why; whoever ends the cycle knows the failure."""
+    """If no command was run, the step failed in no time, and says why; the end of the cycle knows the failure."""
     failure = Failure(Reason.CREDENTIAL_HELPER, "no password", not_there=True)
     with pytest.raises(StepFailed) as raised:
         steps.fail(StepName.LOGIN, failure)

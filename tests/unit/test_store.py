@@ -486,7 +486,7 @@ def test_too_large_a_file_loses_successes_before_failures_and_never_the_last_cyc
 
 
 def test_a_clock_that_is_years_ahead_for_a_while_makes_nothing_too_old(folder, monkeypatch):
-    """One that stays there was set right; what was kept by the one before is then as old as it says."""
+    """A clock that stays there was corrected; what was kept under the previous one is then as old as it says."""
     monkeypatch.setattr(store_module, "_PRUNE_SECONDS", 0.0)
     clock = SimpleNamespace(now=NOW)
     with closing(SimpleNamespace(close=lambda: store.close(10))):

@@ -1,4 +1,4 @@
-"""Summary: once an hour one line says what a target's cycles came to, however many there were."""
+"""Summary: once an hour one line sums up a target's cycles, however many there were."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def clock():
 
 @pytest.fixture
 def live(clock, caplog):
-    """Have cycles end, each with the seconds until the next one does; return the summaries that were logged."""
+    """Let cycles end, each with the seconds until the next one does; return the summaries that were logged."""
     caplog.set_level(logging.INFO)
     record = Record(a_target(run_every=120.0, retry_every=30.0, cycle_timeout=300.0), monotonic=clock.monotonic)
     summary = Summary(record, clock.monotonic)

@@ -1,4 +1,4 @@
-"""`once` on a terminal, seen on a screen that refuses every control but the few that drawing takes."""
+"""`once` on a terminal, seen on a screen that refuses every control except the few that drawing takes."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_a_cycle_under_way_shows_its_steps_with_their_times_and_the_one_that_run
 
 @pytest.mark.parametrize(("columns", "told"), [(80, "pull 0.40 s (unpack 0.25 s)"), (60, "pull 0.40 s")])
 def test_a_step_says_what_it_took_longest_for(columns, told):
-    """Where there is room for that."""
+    """If there is room for that."""
     pull = Step(StepName.PULL, Outcome.OK, 0.4, spent=(0.1, 0.05, 0.25))
     assert f"✓ {told}\n" in Play("quay", columns=columns).all(a_cycle((pull,), "quay", NOON, 0.5))
 

@@ -1,4 +1,4 @@
-"""A push that only waited for slots that others are known to hold says nothing of its registry; all else does."""
+"""A push that only waited for slots that others are known to hold says nothing about its registry; any other does."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_waiting_alone_proves_nothing(transfers, given_up, asked):
     "error", [None, failing(waited=True), failing(waited=False, deadline_passed=False)], ids=["up", "waited", "failed"]
 )
 def test_only_a_push_that_was_ended_in_its_transfer_holds_a_slot(transfers, error):
-    """One that came to its own end holds none, nor one that never had one."""
+    """One that ended by itself holds none, nor does one that never had one."""
     push(transfers, "other.example", error)
 
     assert why(transfers, "own.example") is None

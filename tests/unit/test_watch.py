@@ -1,4 +1,4 @@
-"""What is remembered of targets, for how long, what it says of them, and what a reload makes of it."""
+"""What is remembered of targets, for how long, what it says about them, and how a reload changes it."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def test_what_docker_printed_is_kept_of_the_failed_step_alone(world, record):
 
 
 def live(world, *spells):
-    """Have cycles end: each spell is what one is, or why it failed, and how many seconds its verdict stands then."""
+    """Let cycles end: each spell is a verdict, or why it failed, and for how many seconds the verdict then stands."""
     for reason, seconds in spells:
         now = NOON + timedelta(seconds=world.clock.now - 1000.0)
         world.finish(an_up_cycle(started=now) if reason is None else a_failed_cycle(reason, started=now))

@@ -1,4 +1,4 @@
-"""A watched target: whatever fails while a cycle is reported, all the others learn of it, and the fault is raised."""
+"""A watched target: whatever fails while a cycle is reported, all other listeners get it, and the fault is raised."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STEP = Step(StepName.PULL, Outcome.OK, 0.25)
 
 
 class FaultyError(Exception):
-    """What is broken says so."""
+    """Something broken says so."""
 
 
 class Noting(Listener):
@@ -139,7 +139,7 @@ def test_what_strangers_can_do_is_recorded_and_counted_where_somebody_asks(monke
 
 
 def test_targets_that_may_only_pull_take_turns_once_they_show_one_image():
-    """Be it by what the configuration expects, by the last cycle that pulled, or by what the history has of that."""
+    """By what the configuration expects, by the last cycle that pulled, or by the history of that."""
     digests = {name: f"sha256:{64 * name}" for name in "abc"}
     targets = [a_target(name, read_only=True) for name in ("quay", "mirror", "other")]
     targets.append(a_target("wanted", read_only=True, expect_digest=digests["a"]))

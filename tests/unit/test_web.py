@@ -47,7 +47,7 @@ def world():
 
 @pytest.fixture(scope="module")
 def closing():
-    """What closes servers side by side: each takes half a second."""
+    """Closes servers side by side: each takes half a second."""
     with ThreadPoolExecutor() as pool:
         yield pool
 
@@ -481,7 +481,7 @@ def test_without_ipv6_all_interfaces_are_those_of_ipv4(monkeypatch):
     def no_ipv6(*_):
         raise OSError(97, "Address family not supported by protocol")
 
-    # In this module alone: the servers of the tests before may still be closing their connections.
+    # Of this module alone: the servers of earlier tests may still be closing their connections.
     monkeypatch.setattr(web, "socket", SimpleNamespace(**vars(socket) | {"socket": no_ipv6}))
     assert web._all_interfaces() == "0.0.0.0"
 

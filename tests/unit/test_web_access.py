@@ -1,4 +1,4 @@
-"""Who may read: TLS, client certificates and logins over real sockets, and what holds once a file has changed."""
+"""Who may read: TLS, client certificates and logins over real sockets, and the rules after a file has changed."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def folder(certificates, tmp_path):
 
 @pytest.fixture
 def write(folder):
-    """Write a file, so that it is another than before, however coarse the file system's clock; return its path."""
+    """Write a file so that it differs from before, however coarse the file system's clock; return its path."""
 
     def write(text, name="web.yml"):
         path = folder / name

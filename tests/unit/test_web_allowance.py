@@ -1,4 +1,4 @@
-"""Allowance: so much at once, and then as much as comes back."""
+"""Allowance: an amount at once, and then as much as is refilled."""
 
 from __future__ import annotations
 

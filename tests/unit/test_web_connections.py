@@ -121,7 +121,7 @@ def test_one_whose_socket_is_gone_already_is_the_first_to_go(idle, monkeypatch):
 
 
 def test_patience_comes_to_an_end_and_back(idle, monkeypatch):
-    """A crowd gets it whole; whoever only holds connections uses it up."""
+    """A crowd gets all of it; whoever only holds connections uses it up."""
     monkeypatch.setattr(web_connections, "MOST_CONNECTIONS", 1)
     monkeypatch.setattr(web_connections, "PATIENCE_SECONDS", 0.1)
     now = [0.0]

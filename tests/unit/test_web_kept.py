@@ -1,4 +1,4 @@
-"""Kept: what is made once for all who ask for the same."""
+"""Kept: things that are made once for all who ask for the same."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_fault_is_everybodys_and_none_once_it_is_too_old(now):
 
 
 def test_with_nothing_kept_all_who_wait_share_the_next_one_and_none_gets_what_began_before_he_asked():
-    """As many scrapes at once: one is in the making, and all who came since share one more."""
+    """That many scrapes at once: one is being made, and all who came since share one more."""
     go_on, made = threading.Event(), []
     kept = Kept()
 

@@ -53,7 +53,7 @@ def test_a_user_who_is_gone_is_refused_though_remembered_and_though_another_has_
 
 
 def test_a_bad_login_is_checked_once_too_until_its_user_has_another_password(checked):
-    """As one is that a scraper keeps trying."""
+    """Like one that a scraper keeps trying."""
     login = Login()
     assert [login.admit({"a": ALICE}, header_of("a", "wrong"), HERE) for _ in range(20)] == [Admission.REFUSED] * 20
     assert checked == [ALICE]

@@ -96,7 +96,7 @@ def test_as_many_slow_clients_as_there_may_be_stop_no_answer(secure, idle, is_se
 
 @pytest.mark.parametrize("is_secure", [False, True])
 def test_a_request_that_comes_in_drops_is_given_up(monkeypatch, secure, idle, is_secure):
-    """Each drop would give a deadline for one read a new beginning."""
+    """With a deadline for each read, every drop would restart it."""
     monkeypatch.setattr(web_connections, "REQUEST_SECONDS", 0.5)
     with served(secure if is_secure else None) as web:
         client = idle(connected(web.port))
@@ -116,7 +116,7 @@ def test_a_client_that_reads_in_drops_is_given_up(monkeypatch, secure, idle):
         client.sendall(METRICS)
         client.recv(1)
         begun = time.monotonic()
-        # The answer is larger than all buffers between us: a thread of the server is bound to it, until it isn't.
+        # The answer is larger than all buffers between us: a thread of the server is tied to it, until it isn't.
         until(lambda: not len(web.connections))
         assert time.monotonic() - begun < 5
 
@@ -169,7 +169,7 @@ def no_thread(_):
     raise RuntimeError("can't start new thread")
 
 
-# Where the client is gone in the middle of it, wrap_socket() leaves its object to the garbage collector.
+# If the client is gone in the middle of it, wrap_socket() leaves its object to the garbage collector.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("is_secure", [False, True])
 def test_a_client_that_breaks_off_leaves_no_trace(secure, is_secure, capfd):
@@ -196,7 +196,7 @@ def test_no_connection_stays_once_it_was_answered(secure):
 
 
 def test_a_body_that_is_too_long_does_not_take_the_answer_away(secure):
-    """Who still sends while the other side closes gets a reset, and loses what it has not read yet."""
+    """A client that still sends while the other side closes gets a reset, and loses what it has not read yet."""
     request = b"POST /status HTTP/1.1\r\nContent-Length: 900000\r\n\r\n" + b"z" * 900000
     with served(secure) as web:
         answer = raw(web.port, request, trusting(secure.parent / "server.crt"))

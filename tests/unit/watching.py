@@ -1,4 +1,4 @@
-"""A watch of targets whose cycles are made up, and no docker."""
+"""A watch of targets with made-up cycles, and no docker."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ class MadeUp:
     """Targets, watched by a clock that is moved by hand.
 
     Attributes:
-        watch: they themselves.
-        totals: the original's metrics of them.
-        clock: the clock that never jumps.
+        watch: the targets, watched. totals: the original's metrics of them. clock: the clock that never jumps.
     """
 
     def __init__(

@@ -27,7 +27,7 @@ def to_build_on(world, reference=NAME):
 
 
 def test_without_a_base_the_image_is_built_from_scratch():
-    """Which has no layer, and is nobody's."""
+    """It has no layer, and is nobody's."""
     assert Base() == Base("scratch", layers=0, borrowed=False)
 
 
@@ -44,7 +44,7 @@ def test_a_named_base_that_is_gone_is_the_failure_of_its_step(world):
 
 
 def test_names_to_build_on_do_not_count_as_others(world):
-    """Where names of ours, of this test image or another, are all that an image has, they stay."""
+    """If an image has only names of ours, for this test image or another, they stay."""
     world.host.add(BASE)
     for reference in (NAME, "quay.io/a/b:c"):
         to_build_on(world, reference)
@@ -85,6 +85,6 @@ def test_a_push_onto_nothing_needs_no_telling(caplog):
     ],
 )
 def test_a_base_is_known_by_id_or_digest(wanted, expected):
-    """What `base-layer-id` names is an image's ID, in part or whole, or its digest."""
+    """`base-layer-id` names an image's ID, in part or in full, or its digest."""
     assert is_base(Image(ID), digest_of(1), wanted) is expected
     assert not is_base(Image(digest_of(7)), None, wanted)

@@ -1,4 +1,4 @@
-"""Of BuildKit's cache the monitor removes what its own build left there, on every engine, and nothing else."""
+"""From BuildKit's cache the monitor removes what its own build left there, on every engine, and nothing else."""
 
 import threading
 from dataclasses import replace
@@ -71,7 +71,7 @@ def stays(world, records, footprint):
 
 @ENGINES
 def test_all_that_a_build_left_is_removed_at_once(world, left, footprint):
-    """Whatever way the engine describes it, and in one command: a record can be the parent of another."""
+    """However the engine describes it, and in one command: a record can be the parent of another."""
     assert stays(world, left, footprint) == (set(), 2)
     assert world.docker.verbs() == ["system", "builder"]
 
@@ -105,7 +105,7 @@ def test_what_is_not_of_the_build_stays(world, left, footprint, stranger):
 
 
 def test_where_layers_can_not_be_told_apart_all_stay(world):
-    """Rather a cycle without proof than somebody's layer lost."""
+    """Better a cycle without proof than somebody's lost layer."""
     left = {"x": record("fileop target")} | OLD
 
     assert stays(world, left, WITHOUT_NAME) == ({"x", "layer0", "layer1"}, 0)
@@ -113,7 +113,7 @@ def test_where_layers_can_not_be_told_apart_all_stay(world):
 
 @pytest.mark.parametrize(("left", "size", "ours"), [(NEW, "1MB", "source1"), (OLD, "270kB", "source1")])
 def test_where_contexts_without_a_name_can_not_be_told_apart_both_stay(world, left, size, ours):
-    """Ours is used again by the next build, so that they do not become more."""
+    """The next build uses ours again, so that their number does not grow."""
     twin = record("local source for context", 0.35, size)
 
     assert stays(world, {"x": twin} | left, WITHOUT_NAME)[0] == {"x", ours}
@@ -132,7 +132,7 @@ def test_of_a_build_that_was_cut_off_what_there_is_is_removed(world):
 
 
 def test_what_buildkit_made_of_the_base_goes_with_the_layers_on_it(world):
-    """With a description or without one. What others made on it stays, and so does what is older than the build."""
+    """With or without a description. What others made on it stays, and so does what is older than the build."""
     chain = {
         "older": record("", -60),
         "base": record("from local ", parents=("older",)),
@@ -174,7 +174,7 @@ def test_what_stays_in_use_is_not_counted(world, monkeypatch):
 
 
 def test_what_somebody_else_removes_is_not_waited_for(world):
-    """Somebody may prune all there is in the same moment."""
+    """Somebody may prune everything at the same moment."""
     world.host.cache = dict(BY_NAME)
     world.docker.when("builder", before=world.host.cache.clear)
 
@@ -182,7 +182,7 @@ def test_what_somebody_else_removes_is_not_waited_for(world):
 
 
 def test_what_dead_instances_left_is_removed(world):
-    """It is known by its path or its context's name, and only by all of it; a Dockerfile by its size."""
+    """It is recognised by its path or its context's name, and only by all of it; a Dockerfile by its size."""
     dead, living = "d" * 32, "e" * 32
     now = datetime.now(UTC)
     world.host.cache = {
@@ -284,7 +284,7 @@ def test_what_is_in_use_is_tried_again_in_the_next_cycle(world, monkeypatch):
 
 
 def test_what_the_dead_left_is_swept_from_buildkits_cache(world):
-    """Of instances that died, and of no other; of one that nobody knows, what no cycle can need any more."""
+    """Those of dead instances, and of no others; of an unknown one, those that no cycle can still need."""
     unknown = "f" * 32
     world.instance.living = {INSTANCE}
     world.host.cache = {
@@ -316,7 +316,7 @@ def test_without_buildkit_nobody_looks_at_its_cache(make_world):
 
 
 def in_another_thread(keeping, docker):
-    """Have a thread take its turn; return what is set once that has come, and the thread."""
+    """Let a thread take its turn; return what is set once that has come, and the thread."""
     came = threading.Event()
 
     def take_turn():
@@ -334,7 +334,7 @@ def two_keepings(turn, **changed):
 
 
 def test_targets_take_turns_at_the_build_cache(world):
-    """One that is at it may go deeper; another waits until it is through."""
+    """The holder may enter again; another waits until it is done."""
     keeping, other = two_keepings(BuildLock())
     with keeping.alone(world.cli):
         with keeping.alone(world.cli):
@@ -351,7 +351,7 @@ def test_nobody_waits_where_layers_are_known_by_name(world, description, waits):
     turn = BuildLock()
     keeping, other = two_keepings(turn)
     turn.learn([CacheRecord("x", BEGAN, False, 1, description)])
-    turn.learn([])  # of a build that left nothing, there is nothing to learn
+    turn.learn([])  # a build that left nothing teaches nothing
     with keeping.alone(world.cli):
         came, thread = in_another_thread(other, world.cli)
         assert came.wait(0.1 if waits else 5) is not waits

@@ -1,4 +1,4 @@
-"""One cycle: what it does to the registry, what it says, and what a step that fails makes of it."""
+"""One cycle: what it does to the registry, what it says, and what a failing step means for it."""
 
 import errno
 from collections import Counter
@@ -40,7 +40,7 @@ def test_the_cycle_after_it_has_nothing_to_sweep(world):
 
 
 def test_each_command_gets_its_input_its_environment_and_its_deadline(world):
-    """The password goes to login alone; all run in the private config; a step has its deadline, else a short one."""
+    """Only login gets the password; all run in the private config; a step has its deadline, others a short one."""
     world.run()
 
     for command in world.docker.commands:
@@ -54,7 +54,7 @@ def test_each_command_gets_its_input_its_environment_and_its_deadline(world):
 
 
 def test_build_is_under_way_while_its_payload_is_written_and_its_seconds_are_dockers(world, monkeypatch):
-    """Of 1 GiB that takes longer than the build, and a monitor in which nothing is under way looks dead."""
+    """With 1 GiB that takes longer than the build, and a monitor with nothing under way looks dead."""
     so_far = []
 
     def write(*arguments, **options):
@@ -160,7 +160,7 @@ def test_nothing_is_pushed_over_an_image_that_no_monitor_made(make_world, last):
 
 
 def test_nothing_is_pushed_over_an_image_that_is_not_understood(make_world):
-    """Where docker's description of the pulled image can't be read, nobody knows whose it is: nothing is pushed."""
+    """If docker's description of the pulled image can't be read, nobody knows whose it is: nothing is pushed."""
     world = make_world(last=None)
     world.registry.put(NAME, our("c"))
     world.during("pull", "image", instead=says("?\n"))
@@ -171,7 +171,7 @@ def test_nothing_is_pushed_over_an_image_that_is_not_understood(make_world):
 
 @pytest.mark.parametrize("last", [None, LAST])
 def test_what_docker_says_is_nothing_is_nothing_to_overwrite(make_world, last):
-    """Where the pull worked, and docker then describes no image at all, there is none to spare or to remove."""
+    """If the pull worked, and docker then describes no image at all, there is none to spare or to remove."""
     world = make_world(last=last)
     world.registry.put(NAME, theirs("c"))
     world.during("pull", "image", before=lambda: world.host.rmi(NAME), instead=says("[]\n"))
@@ -236,7 +236,7 @@ def test_a_registry_that_went_back_in_time_is_told_once(world):
 
 
 def test_a_digest_that_docker_does_not_name_is_made_up_for_by_the_image(make_world):
-    """Without digests the image itself is compared; and it is removed after the cycle as ever."""
+    """Without digests the image itself is compared; and it is removed after the cycle as usual."""
     world = make_world(last=None)
     world.during(
         "pull_back", edit=lambda text: "".join(line for line in text.splitlines(keepends=True) if "Digest" not in line)
@@ -281,7 +281,7 @@ def test_a_cycle_stops_at_its_first_failed_step_and_cleans_up(world, step, words
 
 
 def test_what_a_failed_cycle_leaves_is_removed(world):
-    """After a failed push the built image goes, with the images between, and not what is another process's."""
+    """After a failed push the built image goes, with intermediate images, but not another process's."""
     living = our("f", instance="living")
     world.during("push", before=lambda: world.host.add(living), instead=fails(DENIED))
 
@@ -309,7 +309,7 @@ def test_a_payload_that_can_t_be_written_is_the_hosts_fault(world, monkeypatch):
 
 
 def test_a_full_disk_is_no_bad_login(world, monkeypatch):
-    """Where the private config can't be written since the disk is full, no credential helper is blamed."""
+    """If the private config can't be written because the disk is full, no credential helper is blamed."""
     monkeypatch.setattr("lib.cycle.steps.prepare_config", no_space)
 
     assert told(world.run())[1:] == ("login", "disk_full", "host")

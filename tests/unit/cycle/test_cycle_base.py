@@ -40,7 +40,7 @@ def on_digest(make_world):
 
 
 def builds_on(world, base=BASE):
-    """Return whether what the registry has is the payload on this base."""
+    """Return whether the registry has the payload on this base."""
     return world.registry.images[NAME].layers[:-1] == base.layers
 
 
@@ -61,7 +61,7 @@ LABELLED = replace(BASE, labels={"quay.expires-after": "1h", "maintainer": "some
 
 @pytest.mark.parametrize("option", ["base_image", "base_layer_id"])
 def test_no_label_of_the_base_says_anything_of_the_test_image_but_those_that_are_asked_for(make_world, option):
-    """A base that is to expire, or that is immutable, would have the registry do the same with the test image."""
+    """Otherwise a base that expires, or is immutable, would make the registry treat the test image the same way."""
     wanted = {"base_image": ALPINE, "base_layer_id": LABELLED.digest}
     world = make_world(image_labels=(("maintainer", "me"), ("team", "ops")), **{option: wanted[option]})
     world.registry.put("alpine:3", LABELLED)
@@ -147,7 +147,7 @@ def test_a_base_that_is_slow_is_the_dependencys_fault(on_alpine):
 
 
 def test_a_local_image_is_built_on_by_its_id(make_world):
-    """It gets a name to build on, which is taken away again."""
+    """It gets a name to build on, which is removed again."""
     world = make_world(base_layer_id=BASE.image_id)
     world.has(BASE, "user/base:1")
 
@@ -156,7 +156,7 @@ def test_a_local_image_is_built_on_by_its_id(make_world):
 
 
 def test_a_local_image_without_a_name_keeps_the_one_that_it_got(make_world):
-    """To take its only name away would remove the image."""
+    """Removing its only name would remove the image."""
     world = make_world(base_layer_id=BASE.image_id)
     world.has(BASE)
 
@@ -188,7 +188,7 @@ def test_the_very_image_that_is_the_base_may_be_overwritten(make_world):
 
 
 def test_a_base_that_vanishes_as_it_comes_is_a_failed_step(on_digest):
-    """Where somebody removes the base between its pull and the build, that is a failure, and no crash."""
+    """If somebody removes the base between its pull and the build, that is a failure, not a crash."""
     on_digest.during("base", after=lambda: on_digest.host.rmi(at_digest(BASE)))
 
     cycle = on_digest.run()
@@ -198,7 +198,7 @@ def test_a_base_that_vanishes_as_it_comes_is_a_failed_step(on_digest):
 
 
 def test_a_base_that_docker_says_is_nothing_is_a_failed_step(on_digest):
-    """Nothing can be built on what docker pulled, and then describes as no image at all."""
+    """Nothing can be built on something that docker pulled, and then does not describe at all."""
     on_digest.docker.when("image", "inspect", "--format", "{{json .}}", at_digest(BASE), instead=says("[]\n"))
 
     cycle = on_digest.cycle()
@@ -216,7 +216,7 @@ def test_a_short_id_that_is_nowhere_is_told(make_world):
 
 
 def test_a_step_stands_once_in_a_cycle(on_alpine):
-    """Where the base was pulled, and then can't be described, the step failed: it did not also succeed."""
+    """If the base was pulled, and then can't be described, the step failed: it did not also succeed."""
     world = on_alpine()
     world.during("base", "image", instead=fails(missing("alpine:3")))
 

@@ -20,7 +20,7 @@ def test_a_deadline_is_the_networks_where_the_daemon_answers(world, step):
 @pytest.mark.parametrize("ailment", [GONE, HUNG])
 @pytest.mark.parametrize("step", STEPS)
 def test_a_deadline_is_the_hosts_where_the_daemon_does_not_answer(world, step, ailment):
-    """A daemon that hangs or is gone gets the blame, the cycle is `unknown`, and no long wait for it follows."""
+    """A daemon that hangs or is gone is blamed, the cycle is `unknown`, and no long wait for it follows."""
     world.during(step, instead=HUNG, after=lambda: world.docker.fall_ill(ailment))
 
     cycle = world.cycle()
@@ -40,7 +40,7 @@ def test_a_cli_that_hangs_gets_the_blame_before_the_daemon(world, step):
 
 @pytest.mark.parametrize("ailment", [GONE, HUNG])
 def test_a_login_without_a_daemon_is_the_daemons_fault_whatever_it_says(world, ailment):
-    """Where the daemon went away, the CLI logs in by itself, and knows neither its certificates nor its resolver."""
+    """If the daemon went away, the CLI logs in by itself, and knows neither its certificates nor its resolver."""
     words = 'Get "https://127.0.0.1:5888/v2/": tls: failed to verify certificate: x509: unknown authority\n'
     world.during("login", instead=fails(words), after=lambda: world.docker.fall_ill(ailment))
 

@@ -1,4 +1,4 @@
-"""What a pull brought, no monitor made, and could not be removed in its cycle: it goes later, and only that goes."""
+"""An image that a pull brought, that no monitor made, and that its cycle could not remove: only that goes later."""
 
 import pytest
 
@@ -27,7 +27,7 @@ def brought_beside_one_that_waits(world):
 
 
 def use(world, content):
-    """Have a container be made from an image: that stays on the host, by the names it has."""
+    """Let a container be made from an image: it stays on the host, by its names."""
     world.host.containers["c" * 64] = Container(content.image_id)
 
 

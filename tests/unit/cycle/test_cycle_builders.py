@@ -52,7 +52,7 @@ def test_where_the_layers_are_not_found_the_verdict_says_so(with_buildkit):
 
 @pytest.mark.parametrize("step", ["push", "rmi", "pull_back"])
 def test_what_a_failed_cycle_left_in_buildkits_cache_is_removed_at_its_end(with_buildkit, step):
-    """A step that fails after the build leaves the image, and all that the build left."""
+    """A step that fails after the build leaves the image, and everything that the build left."""
     with_buildkit.during(step, instead=fails(SERVER_ERROR))
 
     assert told(with_buildkit.run())[1] == step

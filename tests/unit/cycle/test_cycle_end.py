@@ -10,7 +10,7 @@ from tests.unit.support import NAME
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_stop_ends_the_cycle_and_cleans_up(world, step):
-    """Wherever it comes, no verdict is made of it; what is left goes, also what the engine still finishes."""
+    """Wherever it comes, there is no verdict; what is left is removed, even what the engine still finishes."""
     world.has(theirs("e"), NAME)
     world.during(step, instead=STOPPED, is_late=step != "login")
 
@@ -25,7 +25,7 @@ def test_a_stop_ends_the_cycle_and_cleans_up(world, step):
 
 @pytest.mark.parametrize("step", ["build", "pull_back"])
 def test_a_stop_before_a_step_has_nothing_late_to_wait_for(world, step):
-    """The command before it came to its end: what it made is there, and goes at once."""
+    """The command before it ended: what it made is there, and goes at once."""
     world.during(step, instead=Stopped())
 
     with pytest.raises(Stopped):
@@ -48,7 +48,7 @@ def test_a_stop_before_the_first_step_ends_the_cycle(world):
 
 @pytest.mark.parametrize("step", ["pull", "build", "pull_back"])
 def test_an_only_cycle_waits_for_what_comes_late(make_world, step):
-    """Where no second cycle will look for it, what was ended by force is looked for again a moment later."""
+    """If no second cycle will look for it, the result of what was ended by force is looked for a moment later."""
     world = make_world(of_world={"is_only": True})
     world.during(step, instead=HUNG, is_late=True)
 

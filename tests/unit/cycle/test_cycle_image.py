@@ -11,7 +11,7 @@ from tests.unit.support import HOST, MADE, NAME
 
 
 def comes_back(world, found):
-    """Have the registry show another image once it has acknowledged the push."""
+    """Make the registry show another image once it has acknowledged the push."""
     world.during("push", after=lambda: world.registry.put(NAME, found))
 
 
@@ -36,7 +36,7 @@ def test_another_image_than_the_pushed_one_has_its_reason(world, found, wanted):
 
 
 def test_an_image_that_is_not_understood_blames_nobody_outside(world):
-    """Where docker's description of what came back can't be read, the registry is not accused of another image."""
+    """If docker's description of what came back can't be read, the registry is not accused of another image."""
     comes_back(world, theirs("c"))
     world.during("pull_back", "image", instead=says("?\n"))
 
@@ -45,7 +45,7 @@ def test_an_image_that_is_not_understood_blames_nobody_outside(world):
 
 @pytest.mark.parametrize("tells", [None, fails(f"No such image: {NAME}\n")])
 def test_an_image_that_is_gone_from_the_host_says_nothing_of_the_registry(world, tells):
-    """Where somebody removes what came back before it is looked at, what was pushed is still known afterwards."""
+    """If somebody removes what came back before it is looked at, the push is still known afterwards."""
     comes_back(world, theirs("c"))
     world.during("pull_back", "image", before=lambda: world.host.rmi(NAME), instead=tells)
 
@@ -67,7 +67,7 @@ def given_up(world):
 
 
 def test_a_push_that_was_given_up_and_is_published_later_is_not_stale(world):
-    """It is older than the last one that was acknowledged, but the registry went nowhere: it was made to take it."""
+    """It is older than the last acknowledged one, but the registry did not go back: it was made to accept it."""
     late = given_up(world)
     assert told(world.run()) == ("up",)
     world.registry.put(NAME, late)
@@ -133,7 +133,7 @@ def _by_its_layers(host):
 )
 @pytest.mark.parametrize("step", ["pull", "pull_back"])
 def test_an_image_of_the_hosts_that_a_pull_meets_is_not_removed(make_world, step, here, stays):
-    """What no monitor made, and was here before in whatever way, is still here afterwards, by a name if it had one."""
+    """An image that no monitor made, and that was here before, is still here afterwards, with any name it had."""
     world = make_world(last=None, overwrite=True)
     comes_to_be = lambda: (here(world.host), world.registry.put(NAME, KEPT))  # noqa: E731
     world.during("login" if step == "pull" else "rmi", after=comes_to_be)
@@ -150,7 +150,7 @@ def test_an_image_of_the_hosts_that_a_pull_meets_is_not_removed(make_world, step
 
 @pytest.mark.parametrize("kept", [1, 3])
 def test_a_payload_layer_that_was_not_moved_is_no_success(make_world, kept):
-    """A warm pull back proves nothing of the registry: `unknown`, and the host's fault."""
+    """A warm pull back proves nothing about the registry: `unknown`, and the host's fault."""
     world = make_world(payload_layers=3)
     other = theirs("d")
     world.during(
@@ -192,7 +192,7 @@ def test_a_users_image_gets_its_name_back(held_world):
 
 @pytest.mark.parametrize(("overwrite", "verdict"), [(False, "unknown"), (True, "up")])
 def test_the_very_image_that_the_registry_has_keeps_its_names(make_world, overwrite, verdict):
-    """That by digest too, which docker takes away with the last tag."""
+    """Even that by digest, which docker removes with the last tag."""
     world = make_world(overwrite=overwrite, last=None)
     image = theirs("e")
     world.registry.put(NAME, image)
@@ -210,13 +210,13 @@ def test_a_users_image_gets_its_name_back_after_a_failure(held_world, step):
 
 
 def died(world, folder):
-    """Have the monitor die in a cycle, and return the world of its next start."""
+    """Let the monitor die in a cycle, and return the world of its next start."""
     world.housekeeping.prepare(world.cli)
     return World(folder, docker=world.docker)
 
 
 def test_a_name_that_waited_when_the_monitor_died_is_given_back(held_world, tmp_path):
-    """Where a process died before it built anything, only the waiting name is left, and goes back."""
+    """If a process died before it built anything, only the waiting name is left, and goes back."""
     wanted = held_world.stays
     world = died(held_world, tmp_path / "next")
 

@@ -12,7 +12,7 @@ from tests.unit.support import HOST, PASSWORD
 
 
 def test_the_password_file_is_read_at_every_cycle(make_world, tmp_path):
-    """A password that was changed is the new one from the next cycle on."""
+    """After a change, the next cycle uses the new password."""
     path = tmp_path / "password"
     world = make_world(credentials=Credentials("monitor", PasswordFile(path)))
     for number in range(2):
@@ -23,7 +23,7 @@ def test_the_password_file_is_read_at_every_cycle(make_world, tmp_path):
 
 
 def test_no_login_outlives_its_cycle(world):
-    """A password that the registry takes no longer is refused by the login, not later by the pull."""
+    """A password that the registry no longer accepts is refused by the login, not later by the pull."""
     world.run()
     world.registry.accounts[HOST] = {"monitor": "another"}
 
@@ -44,7 +44,7 @@ def test_a_password_file_that_can_t_be_read_is_told(make_world, tmp_path, conten
 
 
 def test_a_password_with_several_lines_logs_in_and_shows_in_no_line(make_world, tmp_path):
-    """As the key in JSON of a service account is: docker may repeat one line of it, or all in one."""
+    """Such as a service account's key in JSON: docker may repeat one line of it, or all in one."""
     key = '{\n  "type": "service_account",\n  "private_key": "-----BEGIN-----\\nhunter2\\n"\n}\n'
     path = tmp_path / "key.json"
     path.write_text(f"{key}\n")

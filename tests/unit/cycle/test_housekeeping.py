@@ -1,4 +1,4 @@
-"""A host looks after a cycle as it did before: ours goes, what is not ours stays, and names go back."""
+"""A host looks the same after a cycle as before: ours goes, what is not ours stays, and names go back."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -34,7 +34,7 @@ def looks(world):
     [
         (our("a"), (), True),  # of this process and target
         (our("a", target="other"), (), False),  # of this process, but another target's cycle may need it now
-        (our("a", target="other", created=LONG_AGO), (), True),  # a target that a reload took away
+        (our("a", target="other", created=LONG_AGO), (), True),  # a target that a reload removed
         (our("a", instance="dead"), (), True),
         (our("a", instance="dead", target="other"), (), True),
         (our("a", instance="living"), (), False),
@@ -48,7 +48,7 @@ def looks(world):
     ],
 )
 def test_leftovers_are_ours_or_of_the_dead(world, keeping, image, names, goes):
-    """Of all labelled images, those go that no living cycle can need."""
+    """Those labelled images go that no living cycle can need."""
     world.host.add(image, *names)
 
     keeping.prepare(world.cli)
@@ -69,7 +69,7 @@ def of_a_build(command="LABEL registry-monitor.target=lab", status="Created", **
         (of_a_build(status="Dead"), True),
         (of_a_build(status="Up 2 seconds"), False),
         (of_a_build(instance="dead", target="other"), True),
-        (of_a_build(target="other"), False),  # another target's cycle may be at it
+        (of_a_build(target="other"), False),  # another target's cycle may be using it
         (of_a_build(instance="living"), False),
         (of_a_build(instance="unknown", created=LONG_AGO), True),
         (of_a_build(command="/nothing"), False),  # somebody made it from a test image, and uses it
@@ -100,7 +100,7 @@ def test_a_list_of_containers_that_is_not_understood_removes_none(world, keeping
     assert set(world.host.containers) == {"b" * 64}
 
 
-#: As a proxy before the engine's socket refuses.
+#: How a proxy in front of the engine's socket refuses.
 FORBIDDEN = fails(
     "Error response from daemon: <html><body><h1>403 Forbidden</h1>\nRequest forbidden by administrative rules.\n"
     "</body></html>\n"
@@ -192,7 +192,7 @@ def test_what_the_classic_builder_left_is_found_whatever_builds_by_now(make_worl
 
 
 def test_a_leftover_whose_name_is_a_newer_images_by_now_takes_only_itself_away(world, keeping):
-    """Another cycle may be on its way: what it has just built stays."""
+    """Another cycle may be under way: what it has just built stays."""
     world.host.add(our("a"), NAME)
     world.docker.when("rmi", before=lambda: world.host.add(our("b"), NAME))
 
@@ -206,7 +206,7 @@ def test_a_leftover_whose_name_is_a_newer_images_by_now_takes_only_itself_away(w
 
 
 def test_a_clean_host_is_asked_once(world, keeping):
-    """After a first look that finds nothing, preparing and restoring ask for no list of images."""
+    """After a first look that finds nothing, preparing and restoring do not list images."""
     keeping.prepare(world.cli)
     keeping.restore(world.cli)
     keeping.prepare(world.cli)
@@ -225,7 +225,7 @@ def test_an_image_of_ours_under_our_name_is_swept(world, keeping):
 
 
 def test_what_other_instances_left_is_found_within_the_hour(world, keeping, monkeypatch):
-    """One may die when nothing here calls for a look."""
+    """One may die when nothing here gives an occasion to look."""
     now = [1000.0]
     monkeypatch.setattr("lib.cycle.housekeeping.time.monotonic", lambda: now[0])
     keeping.prepare(world.cli)
@@ -260,7 +260,7 @@ def test_what_was_ended_by_force_is_looked_for_around_the_next_cycle_as_well(wor
 
 
 def test_what_can_t_be_given_back_now_is_given_back_later(world, keeping, caplog):
-    """A name whose way back fails waits on, and is tried again."""
+    """A name that can't be given back keeps waiting, and is tried again."""
     world.has(theirs("e"), NAME)
     keeping.prepare(world.cli)
     world.host.rmi(NAME)
@@ -307,7 +307,7 @@ def test_a_name_that_docker_does_not_let_go_of_is_left_to_restore(world, keeping
 
 @pytest.mark.parametrize("call", ["prepare", "restore"])
 def test_an_image_that_stays_is_told_and_stops_nothing(world, keeping, call, caplog):
-    """A leftover that somebody uses is logged, and blinds no target: the cycle that it precedes is run."""
+    """A leftover that somebody uses is logged, and stops no target: the cycle after it is run."""
     used = our("a", instance="dead", target="other")
     world.host.add(used)
     world.host.containers["c" * 64] = Container(used.image_id)
@@ -326,7 +326,7 @@ def test_an_image_that_stays_is_told_and_stops_nothing(world, keeping, call, cap
     "at", [("images",), ("image", "inspect", "--format", "{{json .}}", our("a").image_id), ("rmi",)]
 )
 def test_a_sweep_that_docker_fails_stops_the_cycle(world, keeping, at, broken, caplog):
-    """Where docker itself does not work nothing is known of what is left: prepare() raises, and looks again."""
+    """If docker itself does not work, nothing is known about what is left: prepare() raises, and looks again."""
     world.host.add(our("a"))
     world.docker.when(*at, instead=broken)
 
@@ -339,7 +339,7 @@ def test_a_sweep_that_docker_fails_stops_the_cycle(world, keeping, at, broken, c
 
 
 def test_no_command_takes_longer_than_a_step(make_world):
-    """Where steps have a short deadline, so has what goes on before and after them."""
+    """If steps have a short deadline, so have the commands before and after them."""
     world = make_world(step_timeout=4.0)
     world.host.add(our("a"))
 

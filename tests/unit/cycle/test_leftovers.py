@@ -1,4 +1,4 @@
-"""Of the dead, all goes, and then the name; what somebody uses goes as soon as it can; the living lose nothing."""
+"""Everything of the dead goes, then their name; what somebody uses goes as soon as it can; the living lose nothing."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_what_a_build_of_it_left_in_buildkits_cache_goes_by_its_note(make_world,
 
 
 def test_builds_of_the_dead_that_came_right_after_each_other_are_told_apart(make_world, tmp_path):
-    """Of the last, nobody knows when it ended; a copy that was cut off is empty. Somebody else's stays."""
+    """Nobody knows when the last one ended; a copy that was cut off is empty. Somebody else's stays."""
     world = make_world(of_world={"builder": BuiltBy.BUILDKIT}.items())
     began = NOW - timedelta(seconds=30)
     for number, seconds in enumerate((0.4, 60)):
@@ -219,7 +219,7 @@ def test_whom_we_know_to_be_alive_loses_nothing_however_old(world, keeping, imag
     ("ours_is_off", "engines_is_off", "stays"), [(0, 0, False), (9, 0, True), (0, -9, True), (9, 9, False)]
 )
 def test_one_clock_that_is_wrong_makes_nothing_old(world, keeping, monkeypatch, ours_is_off, engines_is_off, stays):
-    """Where this host's is hours ahead, all that other monitors make looks old to it."""
+    """If this host's is hours ahead, everything that other monitors make looks old to it."""
 
     class Clock:
         now = staticmethod(lambda zone: NOW.astimezone(zone) + timedelta(hours=ours_is_off))
@@ -255,7 +255,7 @@ def test_an_engine_that_says_no_time_is_believed_to_have_ours(world, keeping):
 def test_an_image_that_somebody_makes_a_container_from_is_told_and_goes_with_it(
     make_world, clock, caplog, instance, step
 ):
-    """At whatever moment, and whoever had pushed the image that the first pull brought."""
+    """At any moment, and whoever had pushed the image that the first pull brought."""
     world = make_world(None)
     world.registry.put(NAME, our("f", instance=instance))
     used = []
@@ -318,7 +318,7 @@ def test_at_the_end_nothing_is_looked_for_if_all_was_cleaned_up(world):
 
 @pytest.mark.parametrize(("is_late", "is_gone"), [(False, True), (True, False)])
 def test_at_the_end_what_came_late_goes_if_there_is_time(world, is_late, is_gone):
-    """Of all targets."""
+    """For all targets."""
     world.during("push", instead=HUNG)
     world.cycle()
     for target in ("lab", "other"):

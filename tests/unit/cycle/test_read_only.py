@@ -1,4 +1,4 @@
-"""A read-only target: what one may only pull is pulled, and the host is as it was."""
+"""A read-only target: its image is only pulled, and the host is as it was."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_not_there_is_down_as_long_as_it_is_so(make_read_only):
 def test_what_the_host_had_is_warm_and_stays_with_its_names(world, names):
     world.has(IMAGE, *names)
     assert [told(world.cycle()) for _ in range(2)] == [WARM] * 2
-    # Docker itself notes at an image that it knows by a tag which digest a pull of that had.
+    # For an image that it knows by a tag, Docker itself notes which digest a pull of that had.
     assert set(names) <= set(world.host.find(IMAGE.image_id).names) <= {*names, at_digest(IMAGE)}
 
 
@@ -99,7 +99,7 @@ def test_what_the_host_had_is_warm_and_stays_with_its_names(world, names):
     "names", [(), (at_digest(IMAGE),), (at_digest(IMAGE), "somebody/kept:1")], ids=["none", "by digest", "and another"]
 )
 def test_what_would_lose_a_name_of_its_own_keeps_ours(world, names):
-    """Docker would remove it, or its names by digest, together with ours: so that stays, and nothing is lost."""
+    """Docker would remove it, or its names by digest, together with ours: so our name stays, and nothing is lost."""
     world.has(IMAGE, *names)
     assert told(world.cycle()) == WARM
     assert set(world.host.find(IMAGE.image_id).names) >= {*names, NAME}
@@ -116,7 +116,7 @@ def test_what_the_hosts_own_was_built_on_loses_only_our_name(world):
 
 @pytest.mark.parametrize("has_layers", [False, True])
 def test_on_a_host_with_very_many_images_only_what_was_moved_is_removed(make_read_only, monkeypatch, has_layers):
-    """There the list of images is cut, and what is not in it can be the host's own."""
+    """Then the list of images is cut off, and what is not in it can be the host's own."""
     monkeypatch.setattr("lib.cycle.brought._MOST_LISTED", 1)
     world = make_read_only(expect_digest=digest_of("e"))
     world.has(theirs("a" if has_layers else "b", layers=3), "somebody/kept:1")
@@ -145,7 +145,7 @@ def test_an_image_of_the_hosts_that_the_tag_was_before_gets_its_name_back(world)
 @pytest.mark.parametrize("has_own", [False, True])
 @pytest.mark.parametrize(("step", "verdict"), [("images", UP), ("pull", WARM)])
 def test_what_another_cycle_pulls_meanwhile_is_not_the_hosts_own(make_read_only, tmp_path, step, verdict, has_own):
-    """Two doors of one image, or mirrors: whoever is warm by that leaves nothing that would keep both so for ever."""
+    """Two names of one image, or mirrors: one that is warm because of that leaves nothing that would keep both so."""
     pulled = set()
     door = make_read_only(of_world={"pulled": pulled})
     if has_own:
@@ -206,7 +206,7 @@ def test_a_process_that_is_killed_leaves_a_note_for_the_next(make_read_only, ste
 
 @pytest.mark.parametrize("has_own", [False, True])
 def test_what_comes_late_is_removed_before_the_next_cycle(make_read_only, has_own):
-    """A pull that its deadline ended can come about all the same, over the name that the host's own image got back."""
+    """A pull ended at its deadline can still come about, over the name that the host's own image got back."""
     world = make_read_only(credentials=None)
     if has_own:
         world.has(theirs("c"), NAME)

@@ -1,4 +1,4 @@
-"""Images are removed with all their names, in whatever order docker lists them, as far as they can be."""
+"""Images are removed with all their names, in whatever order docker lists them, as far as possible."""
 
 import pytest
 from hypothesis import given, settings
@@ -66,7 +66,7 @@ def test_one_image_that_stays_keeps_no_other(tmp_path_factory, order):
     ],
 )
 def test_an_image_goes_by_its_id_where_docker_takes_that(world, names, goes_by_id):
-    """A name can be a newer image's by now; but an image with names in two places does not go by its ID."""
+    """A name can be a newer image's by now; but an image with names in two places can't be removed by its ID."""
     world.host.add(theirs("a"), *names)
     world.docker.when("rmi", before=lambda: world.host.add(theirs("b"), *names[:goes_by_id]))
 
@@ -91,7 +91,7 @@ def test_an_image_that_gets_other_names_meanwhile_goes_by_those(world):
 
 @pytest.mark.parametrize("words", [None, missing(theirs("b").image_id)])
 def test_an_image_that_went_with_another_is_no_failure(world, words):
-    """Images between go with the one built on them; not to find them is all right, and no sick daemon."""
+    """Intermediate images go with the one built on them; not finding them is all right, and not a sick daemon."""
     world.host.add(theirs("b"))
     world.host.add(theirs("a"), "x:1", parent=theirs("b").image_id)
     if words:
@@ -103,7 +103,7 @@ def test_an_image_that_went_with_another_is_no_failure(world, words):
 
 
 def test_what_was_removed_is_not_looked_for(world):
-    """Where docker said that all is gone, it is not asked."""
+    """If docker said that everything is gone, it is not asked."""
     world.host.add(theirs("a"), "x:1")
 
     remove_all(world, theirs("a"))
@@ -117,7 +117,7 @@ def test_what_was_removed_is_not_looked_for(world):
     [(GONE, Reason.DAEMON), (HUNG, Reason.TIMEOUT), (NOT_FOUND, Reason.CLI), (CRASHED, Reason.CLI)],
 )
 def test_a_docker_that_does_not_work_is_not_asked_again(world, broken, reason):
-    """Where the daemon does not answer, or the CLI is gone, nothing more is tried."""
+    """If the daemon does not answer, or the CLI is gone, nothing more is tried."""
     world.host.add(theirs("a"), "x:1")
     world.host.add(theirs("b"))
     world.docker.when("rmi", instead=broken)

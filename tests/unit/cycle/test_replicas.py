@@ -58,7 +58,7 @@ class Pair:
         self.now += seconds
 
     def look(self):
-        """Return what the replica says, and by how much it lags."""
+        """Return what the replica says, and its lag."""
         cycle = self.replica.run()
         return told(cycle), cycle.replication_lag
 
@@ -104,7 +104,7 @@ def test_a_replica_that_stands_still_is_stale_from_replica_within_on(pair):
 
 
 def test_a_push_that_is_not_known_any_more_counts_from_when_it_was_made(pair):
-    """So it does after a restart, which keeps the last push alone."""
+    """The same after a restart, which keeps only the last push."""
     old = our("b", instance="me", target="source", created=NOW - timedelta(hours=1))
     pair.push()
     pair.registry.put(SHOWN, replace(old, labels={**old.labels, "registry-monitor.token": "long-gone"}))
@@ -198,7 +198,7 @@ def test_the_replicas_image_is_warm_where_the_source_left_its_own(pair):
 
 
 def test_the_sweep_of_one_leaves_the_others_image(pair):
-    """Whoever has no turn has nothing on the host; but a sweep that comes all the same takes no name of the other's."""
+    """A target without a turn has nothing on the host; but a sweep then still removes no name of the other's."""
     pair.push(copied=True)
     source = pair.source
 
@@ -214,7 +214,7 @@ def test_the_sweep_of_one_leaves_the_others_image(pair):
 
 @pytest.mark.parametrize(("timeout", "late", "lag"), [(0.0, False, None), (5.0, False, 0.0), (5.0, True, 2.0)])
 def test_the_lag_of_a_targets_own_tag_counts_from_the_push(tmp_path, monkeypatch, timeout, late, lag):
-    """A registry that shows the image before until somebody has asked a second time."""
+    """A registry that shows the previous image until somebody has asked a second time."""
     docker = FakeDocker()
     world = World(tmp_path, replace(TARGET, credentials=None, propagation_timeout=timeout), docker=docker)
     before, now = docker.engine.registry.images[NAME], [1000.0]

@@ -53,7 +53,7 @@ def reason_of(result):
 @pytest.mark.parametrize("builder", [BuiltBy.CLASSIC, BuiltBy.BUILDKIT])
 @pytest.mark.parametrize("image", [NEW, LAYERED])
 def test_what_is_pushed_is_found_whole_and_leaves_nothing(make_world, builder, image):
-    """It takes no label along that could have the registry let it expire."""
+    """It gets no label that could make the registry let it expire."""
     world = make_world(image_labels=(("quay.expires-after", "2d"),), of_world={"builder": builder})
     runner = RestedRunner(world.cycle)
     known = pushed(runner, image)
@@ -215,7 +215,7 @@ def test_an_index_is_pulled_for_each_platform_by_whatever_engine(make_world, bui
     ],
 )
 def test_an_engine_that_can_hold_no_index_has_one_of_one_layer(make_world, change, wanted):
-    """It says so itself; and who asked for the classic builder has what that can build."""
+    """It says so itself; and a target with the classic builder gets what that can build."""
     world = make_world(builder=wanted)
     for name, value in ({"keeps_indexes": True} | change).items():
         setattr(world.host, name, value)
@@ -281,7 +281,7 @@ def test_a_failure_says_which_platform_it_was(with_index, platform, keeps_indexe
     assert result.failure.detail.startswith(f"{platform}: received unexpected HTTP status: 503")
     world.check()
 
-    # A registry's garbage collection takes what has no tag.
+    # A registry's garbage collection removes what has no tag.
     child = f"{HOST}/lab/canary@{images[INDEX_NAME].platforms[platform].digest}"
     lost = images.pop(child)
     result = runner.check(known)

@@ -58,7 +58,7 @@ def levels(caplog):
 
 
 def test_a_pull_that_succeeds_is_told_loudly_and_leaves_nothing(make_private, caplog):
-    """It goes without any login, and by the digest: no name that an image of the host may have is touched."""
+    """It goes without any login, and by the digest: no name of an image of the host is touched."""
     world, strangers = make_private("pull")
 
     assert strangers.check(UP, UNKNOWN) == StrangersMay(pull=True)
@@ -97,7 +97,7 @@ def test_a_refusal_is_one(make_private, caplog, words):
     ],
 )
 def test_what_is_no_refusal_proves_nothing(make_private, caplog, instead, before):
-    """What was known before is still what is known."""
+    """The last finding stands."""
     world, strangers = make_private("pull")
     world.docker.when("pull", instead=instead)
 
@@ -140,7 +140,7 @@ def test_it_has_the_deadline_of_a_step(make_private):
 
 @pytest.mark.parametrize("pushed", [PUSHED, theirs("e")])
 def test_a_stop_in_the_middle_leaves_nothing(make_private, pushed):
-    """What the daemon still finishes after its client was ended is removed, as no cycle comes after this one."""
+    """If the daemon still finishes it after its client was ended, the result is removed, since no cycle follows."""
     world, strangers = make_private("pull")
     world.registry.put(NAME, pushed)
     world.docker.when("pull", instead=STOPPED, is_late=True)
@@ -258,7 +258,7 @@ def test_where_it_is_not_known_what_is_there_nothing_is_pushed(make_strangers, i
 
 
 def test_nothing_is_pushed_over_what_no_monitor_made(make_strangers, caplog):
-    """It is looked at with the target's own login: strangers may not be let see it."""
+    """It is looked at with the target's own login: strangers may not be allowed to see it."""
     world, strangers = make_strangers("push")
     world.registry.put(STRANGER, theirs("e"))
 
@@ -339,7 +339,7 @@ def test_a_stop_in_the_middle_of_the_push_leaves_nothing(make_strangers, verb):
 
 
 def test_all_that_is_tried_has_no_more_time_than_a_cycle(make_strangers, clock):
-    """Health takes a worker for stuck that shows nothing for longer."""
+    """Health considers a worker stuck that shows nothing for longer."""
     world, strangers = make_strangers("push", step_timeout=60.0, cycle_timeout=100.0)
     for verb in ("pull", "login"):
         world.docker.when(verb, before=lambda: clock.advance(45.0))

@@ -53,7 +53,7 @@ def test_what_the_other_pushed_is_recognised_and_both_stay_up(doors, caplog):
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("step", STEPS[1:])
 def test_whenever_the_other_comes_in_before_it_is_recognised_nothing_is_down(doors, caplog, step, moment, is_first):
-    """A whole cycle of the other's within one step of the first's, at their first cycles or later ones."""
+    """A whole cycle of the other within one step of the first, in their first cycles or later ones."""
     outer, inner = doors
     if not is_first:
         outer.run()
@@ -79,7 +79,7 @@ def test_the_image_of_the_other_right_after_a_push_is_foreign_and_both_are_named
 
 @pytest.mark.parametrize(("step", "verdict"), [("pull", UP), ("pull_back", FOREIGN)])
 def test_an_image_that_the_other_removed_before_it_was_looked_at_is_known_by_its_digest(doors, caplog, step, verdict):
-    """Of an image with two names, the cycle that pushed it removes both."""
+    """If an image has two names, the cycle that pushed it removes both."""
     outer, inner = doors
     if step == "pull":
         inner.cycle()

@@ -1,4 +1,4 @@
-"""An image that podman did not come to the end of is ours if it was begun in a cycle of ours that was cut off."""
+"""An image that podman did not finish is ours if it was begun in a cycle of ours that was cut off."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -15,7 +15,7 @@ HOUR = timedelta(hours=1)
 
 
 class Podman:
-    """A store with images that nobody wrote to their end, by ID, each with when it was begun.
+    """A store with unfinished images, by ID, each with when it was begun.
 
     Attributes:
         asked: how often it was asked for them.
@@ -125,7 +125,7 @@ def test_a_note_that_cant_be_read_says_nothing(unfinished, instance, podman, tmp
 
 
 def test_a_cycle_leaves_a_note_until_nothing_of_it_is_left(unfinished, instance, podman, tmp_path):
-    """Whoever comes after it reads that as its own."""
+    """The next process reads that as its own."""
     unfinished.expect(TARGET, podman)
     ((name, text),) = instance.notes.items()
     note = tmp_path / name

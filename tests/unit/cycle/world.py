@@ -147,17 +147,17 @@ class World:
         return content
 
     def during(self, step, *words, **twist):
-        """Have the first `docker WORDS ...` of a step meet something; without words, the step's own command."""
+        """Let the first `docker WORDS ...` of a step meet something; without words, the step's own command."""
         under_way = ("started", StepName(step))
         words = words or (_VERBS.get(step, step),)
         self.docker.when(*words, only=lambda _: self.observed.told[-1:] == [under_way], **twist)
 
     def afterwards(self, *words, **twist):
-        """Have the first such command that cleans up meet something."""
+        """Let the first such command that cleans up meet something."""
         self.docker.when(*words, only=lambda command: command.cleanup, **twist)
 
     def run(self):
-        """Run one cycle, after which all on the host is as it was."""
+        """Run one cycle, after which everything on the host is as it was."""
         cycle = self.cycle()
         self.check()
         return cycle

@@ -86,18 +86,18 @@ class FakeDocker:
         self._late: list[Callable[[], str]] = []
 
     def when(self, *words: str, **twist: object) -> None:
-        """Have the next `docker WORDS ...` meet something: see `_Twist`."""
+        """Let the next `docker WORDS ...` meet something: see `_Twist`."""
         self._twists.append(_Twist(words, **twist))
 
     def fall_ill(self, ailment: _Instead, cli_ailment: _Instead = None) -> None:
         self.ailment, self.cli_ailment = ailment, cli_ailment
 
     def stop(self) -> None:
-        """Have the monitor be stopped: from now on only commands that clean up are run."""
+        """Stop the monitor: from now on only commands that clean up are run."""
         self._is_stopping = True
 
     def finish_late(self) -> None:
-        """Have the engine do what it was at when the command for it was ended."""
+        """Let the engine finish what it was doing when the command for it was ended."""
         late, self._late = self._late, []
         for act in late:
             _complete(act)
@@ -134,7 +134,7 @@ class FakeDocker:
         return instead
 
     def _begin(self, command: Command, verb: str, *rest: str) -> Callable[[], str]:
-        """Return what does it; it has by now what the CLI takes along from here."""
+        """Return what does it, with what the CLI takes along from here."""
         engine, config = self.engine, Path(command.env["DOCKER_CONFIG"])
         password = command.stdin.reveal().removesuffix("\n").removesuffix("\r") if command.stdin else ""
         with_buildkit = command.env.get("DOCKER_BUILDKIT") == "1"

@@ -106,7 +106,7 @@ class Engine:
     # What tests do, and look at.
 
     def add(self, content: Content, *names: str, parent: str | None = None) -> None:
-        """Have an image on the host under these names, which no other image has from now on."""
+        """Put an image on the host under these names, which no other image has from now on."""
         local = self.images.setdefault(content.image_id, Local(content, parent=parent))
         for name in names:
             for other in self.images.values():
@@ -118,7 +118,7 @@ class Engine:
         return {name: image_id for image_id, local in self.images.items() for name in local.names}
 
     def snapshot(self) -> tuple[object, ...]:
-        """Return all that is on the host."""
+        """Return everything on the host."""
         images = {image_id: set(local.names) for image_id, local in self.images.items()}
         return images, set(self.containers), set(self.volumes), set(self.cache)
 
@@ -146,7 +146,7 @@ class Engine:
             raise RefusedError(f"{found}: wanted {platform}, actual: linux/{content.architecture}\n")
         digest = whole.digest
         if whole is not content and self.keeps_indexes:
-            # Of the index, what is there of it.
+            # From the index, what is there.
             there = {"layers": content.layers, "labels": content.labels, "architecture": content.architecture}
             content = replace(whole, **there)
         layers = () if content.image_id in self.images else content.layers
@@ -265,7 +265,7 @@ class Engine:
         return [one for one, local in self.images.items() if local.parent == image_id]
 
     def _delete(self, image_id: str) -> str:
-        """Remove an image, with those between that nothing else is built on."""
+        """Remove an image, with the intermediate ones that nothing else is built on."""
         local = self.images.pop(image_id)
         printed = f"Deleted: {image_id}\n"
         parent = None if self.is_podmans or local.parent is None else self.images.get(local.parent)

@@ -1,4 +1,4 @@
-"""The registries, kept in memory: which images they have, and whom they let in."""
+"""The registries, kept in memory: which images they have, and which users they let in."""
 
 from __future__ import annotations
 
