@@ -178,8 +178,7 @@ class Cycle:
         pushed_digest: the digest that the registry acknowledged, None if nothing was pushed.
         pulled_digest: the digest that `pull_back` gave, None if it did not get that far.
         payload_bytes: random bytes in the pushed image.
-        propagation_lag: seconds from the push until the tag showed it, as far as measured; like the next one, it is not
-            part of the JSON shape.
+        propagation_lag: seconds from the push until the tag showed it, if measured; like the next, not in the JSON.
         replication_lag: of a replica, how many seconds ago what it showed was replaced at its source; None if unknown.
     """
 
