@@ -37,7 +37,7 @@ def results(request):
     asked = [
         item.callspec.params["row"]
         for item in request.session.items
-        if item.module is request.module and hasattr(item, "callspec")
+        if item.module is request.module and hasattr(item, "callspec") and "row" in item.callspec.params
     ]
     with Lab() as lab, running(Ground(lab), asked) as results:
         yield results
