@@ -63,6 +63,13 @@ _CASES = (
         "Check that this file is there and whole, and that the monitor's user may read it: `docker login` writes it.",
     ),
     _case(
+        # Pulp's, without a word of how often.
+        "rate_limited",
+        r"unsupported: request was throttled\.$",
+        "Look at the registry's task workers: it answers like this while a task of the same repository, such as a"
+        " deletion, waits for one.",
+    ),
+    _case(
         "not_found",
         ", which this is a replica of, has not pushed yet$",
         "Wait for the source's first push, or find out why there is none: until then there is nothing to replicate.",

@@ -168,14 +168,16 @@ _REGISTRY = (
         Reason.UNAUTHORIZED,
         r"""
         (?:token|jwt|session|credentials?|password|key) (?:has |have |is )?expired | expired (?:token|credential)
-        unauthenticated | invalid_token | no basic auth | (?:json|api|private|service account) key
+        unauthenticated | invalid_token | no basic auth | credentials (?:\w+ )?not (?:provided|given)
+        (?:json|api|private|service account) key
         """,
     ),
     _rule(
         Reason.DENIED,
         r"""
         resource is (?:denied|not authorized) | unauthorized (?:to )?access | not authorized to perform
-        insufficient_scope | (?:not|n't) have (?:the )?permission | permission_denied | permission .{0,200} denied
+        insufficient(?:_scope| permissions?| rights| privileges?) | permission_denied
+        (?:not|n't) have (?:the )?permission | permission .{0,200} denied
         """,
     ),
     # Harbor answers 401 for a project that does not exist.

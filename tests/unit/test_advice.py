@@ -9,6 +9,7 @@ CASES = {
     "sudo": (Reason.DAEMON, "dial unix /run/docker.sock: connect: permission denied"),
     "proxy before the docker socket": (Reason.DAEMON, "Error response from daemon: 403 Forbidden Request forbidden"),
     "authorization plugin": (Reason.DAEMON, "Error response from daemon: authorization denied by plugin opa: no"),
+    "task workers": (Reason.RATE_LIMITED, "unsupported: Request was throttled."),
     "first push": (Reason.NOT_FOUND, "manifest unknown; quay, which this is a replica of, has not pushed yet"),
     "`replica-of`": (Reason.FOREIGN, "replica-of is quay, and this tag shows another monitor's image"),
     "set `expect-digest`": (Reason.INTEGRITY, "the registry gave sha256:b, and expect-digest is sha256:a"),
