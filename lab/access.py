@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 #: Apache's combined log format.
@@ -13,7 +14,8 @@ _LINE = re.compile(
     r'(?P<client>\S+) \S+ \S+ \[(?P<time>[^]]+)\] "(?P<method>[A-Z]+) (?P<target>\S+) HTTP/[0-9.]+" '
     r'(?P<status>\d{3}) (?P<bytes>\d+|-) "[^"]*" "(?P<agent>(?:[^"\\]|\\.)*)"'
 )
-_PATH = re.compile(r"/v2/(?P<repository>.+)/(?P<kind>blobs|manifests|tags)/(?P<reference>.*)")
+#: Of the API, and of whom it sends docker to for a blob.
+_PATH = re.compile(r"/(?:v2|pulp/container)/(?P<repository>.+)/(?P<kind>blobs|manifests|tags)/(?P<reference>.*)")
 
 _OK = 200
 _CREATED = 201
@@ -69,6 +71,34 @@ class Access:
     def _reference(self, kind: str, method: str, status: int) -> str | None:
         match = _PATH.fullmatch(self.path)
         return match["reference"] if match and self.method == method and self._is(kind, status) else None
+
+
+class Accessed:
+    """A registry with an access log.
+
+    Attributes:
+        folder: where everything of it is.
+    """
+
+    folder: Path
+
+    def accesses(self, repository: str | None = None) -> list[Access]:
+        """Return every request answered so far, in order; given a repository's path, those about it."""
+        log = self.folder / "access.log"
+        accesses = read_accesses(log.read_text(errors="replace").splitlines())
+        return [access for access in accesses if repository in (None, access.repository)]
+
+    def blobs_put(self, repository: str | None = None) -> list[str]:
+        """Return the digests of the blobs that were put; given a repository's path, there."""
+        return [access.blob_put for access in self.accesses(repository) if access.blob_put]
+
+    def blobs_got(self, repository: str | None = None) -> list[str]:
+        """Return the digests of the blobs that were read, once for each time; given a repository's path, there."""
+        return [access.blob_got for access in self.accesses(repository) if access.blob_got]
+
+    def manifests_put(self, repository: str | None = None) -> list[str]:
+        """Return the tags, or digests, under which manifests were put; given a repository's path, there."""
+        return [access.manifest_put for access in self.accesses(repository) if access.manifest_put]
 
 
 def read_accesses(lines: Iterable[str]) -> list[Access]:

@@ -38,3 +38,13 @@ def lab_environment(folder: Path) -> dict[str, str]:
     env["PATH"] = os.pathsep.join([*path, *(sbin for sbin in _SYSTEM_FOLDERS if sbin not in path)])
     env[MARK] = str(folder)
     return env
+
+
+def inside_environment(folder: Path) -> dict[str, str]:
+    """Given a folder of the lab, return the environment for its programs of another Debian, marked with it.
+
+    Nothing in it names a file of this machine, and its proxies lead them to packages.
+    """
+    env = {name: value for name, value in lab_environment(folder).items() if name in ("PATH", MARK)}
+    env |= {name: value for name, value in os.environ.items() if name.lower() in _PROXIES}
+    return env | {"LC_ALL": "C.UTF-8"}

@@ -13,12 +13,11 @@ from types import TracebackType
 from typing import Self
 
 from lab.daemon import Daemon, LabError, Program
-from lab.environment import lab_environment
-from lab.folder import MARK, remove
+from lab.environment import inside_environment, lab_environment
+from lab.folder import remove
 
 _COMMAND_SECONDS = 240.0
 _ANSWER_SECONDS = 10.0
-_PROXIES = ("http_proxy", "https_proxy", "no_proxy")
 #: What `is-system-running` says once all has been started, well or not.
 _BOOTED = ("running", "degraded")
 
@@ -91,11 +90,9 @@ class Machine(Daemon):
         is false; subprocess.TimeoutExpired if it takes longer than `seconds`.
         """
         entered = ("nsenter", f"--target={self._first_process()}", "--mount", "--uts", "--ipc", "--pid", "--cgroup")
-        env = {name: value for name, value in lab_environment(self._folder).items() if name in ("PATH", MARK)}
-        env |= {name: value for name, value in os.environ.items() if name.lower() in _PROXIES} | {"LC_ALL": "C.UTF-8"}
         done = subprocess.run(
             [*entered, "--", *argv],
-            env=env,
+            env=inside_environment(self._folder),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lab.access import Access, read_accesses
+from lab.access import Accessed
 from lab.daemon import Daemon, Program
 from lab.environment import lab_environment
 from lab.port import Port
@@ -47,13 +47,12 @@ class TokenAuth:
     certificates: Path
 
 
-class Registry(Daemon):
+class Registry(Accessed, Daemon):
     """The distribution registry on loopback. A context manager: it answers on entry; on exit its folder is gone.
 
     Its port stays the same from start to start. Changes of users take effect at once, others at the next start.
 
     Attributes:
-        folder: where everything of it is.
         storage: where it keeps what was pushed; may be given, and then outlives the registry.
         host: `127.0.0.1:PORT`, as it is written in the name of a repository.
         readonly: whether it refuses every write. Can be changed.
@@ -136,24 +135,6 @@ class Registry(Daemon):
         unfinished = self._htpasswd.with_name("htpasswd.unfinished")
         unfinished.write_text("\n".join(lines) + "\n")
         unfinished.rename(self._htpasswd)
-
-    def accesses(self, repository: str | None = None) -> list[Access]:
-        """Return every request answered so far, in order; given a repository's path, those about it."""
-        log = self.folder / "access.log"
-        accesses = read_accesses(log.read_text(errors="replace").splitlines())
-        return [access for access in accesses if repository in (None, access.repository)]
-
-    def blobs_put(self, repository: str | None = None) -> list[str]:
-        """Return the digests of the blobs that were put; given a repository's path, there."""
-        return [access.blob_put for access in self.accesses(repository) if access.blob_put]
-
-    def blobs_got(self, repository: str | None = None) -> list[str]:
-        """Return the digests of the blobs that were read, once for each time; given a repository's path, there."""
-        return [access.blob_got for access in self.accesses(repository) if access.blob_got]
-
-    def manifests_put(self, repository: str | None = None) -> list[str]:
-        """Return the tags, or digests, under which manifests were put; given a repository's path, there."""
-        return [access.manifest_put for access in self.accesses(repository) if access.manifest_put]
 
     def delete_tag(self, repository: str, tag: str) -> None:
         """Given a repository's path and a tag, let the registry forget the tag."""

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lab.access import Accessed
 from lab.daemon import await_true
 from lab.monitor import SOON, Monitor, Surroundings
-from lab.registry import Registry
 from lab.target import login, path_of
 
 #: The tags of the first three, which differ in kind.
@@ -48,7 +48,7 @@ def metric(monitor: Monitor, name: str, labels: str = "") -> float | None:
     return float(found[0].rpartition(" ")[2]) if found else None
 
 
-def pushes(registry: Registry, repository: str) -> Counter[str]:
+def pushes(registry: Accessed, repository: str) -> Counter[str]:
     """Given a registry and a repository's full name there, return how often each rested tag was pushed."""
     return Counter(tag for tag in registry.manifests_put(path_of(repository)) if "-cold-" in tag)
 

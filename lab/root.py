@@ -1,7 +1,7 @@
 """A root: the file system of a small Debian, made by mmdebstrap, with this machine's ways to packages in it.
 
 What mmdebstrap made is kept for a week, as an archive outside any clone: a test run needs three of them, and it takes
-most of a minute to make one, half of what debootstrap needs.
+most of a minute to make one, half of what debootstrap needs. What else takes long to make of one is kept with it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
@@ -29,27 +30,42 @@ _APT = 'Acquire::Check-Valid-Until "false"'
 _PIP_SETTINGS = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "default-timeout")
 
 
-def make_root(folder: Path, suite: str, *packages: str, cache: Path = CACHE) -> None:
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """What else is done to a root, once, before it is kept.
+
+    Attributes:
+        work: does it, given the root's folder.
+        source: what its result depends on: with another source, it is done again.
+    """
+
+    work: Callable[[Path], None]
+    source: bytes
+
+
+def make_root(folder: Path, suite: str, *packages: str, cache: Path = CACHE, finish: Finish | None = None) -> None:
     """Given a folder that does not exist, a Debian's name, and further packages, make that Debian in the folder.
 
-    Its apt and pip get packages as this machine's do. Given another cache than the usual one, archives are kept there.
-    Raise LabError, with mmdebstrap's last words, if it fails; OSError or CalledProcessError.
+    Its apt and pip get packages as this machine's do. Given another cache than the usual one, archives are kept there;
+    given what else is done to a root, this one is kept with that. Raise LabError, with mmdebstrap's last words, if it
+    fails; OSError or CalledProcessError; whatever `finish` raises.
     """
     cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-    archive = cache / f"{suite}-{sha256(' '.join(sorted(packages)).encode()).hexdigest()[:16]}.tar"
+    made_of = " ".join(sorted(packages)).encode() + (finish.source if finish else b"")
+    archive = cache / f"{suite}-{sha256(made_of).hexdigest()[:16]}.tar"
     # Others that want the same root wait for it.
     with archive.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not _is_fresh(archive):
             unfinished = archive.with_suffix(".unfinished")
             _bootstrap(unfinished, suite, packages)
+            if finish is not None:
+                _extract(unfinished, folder)
+                finish.work(folder)
+                _tar("--create", unfinished, folder, "--one-file-system", ".")
+                shutil.rmtree(folder)
             unfinished.rename(archive)
         _extract(archive, folder)
-    (folder / "etc/apt/apt.conf.d/99machine").write_text(_output("apt-config", "dump", "Acquire"))
-    # A file of its own: the package ca-certificates writes the usual one again.
-    shutil.copy("/etc/ssl/certs/ca-certificates.crt", folder / "etc/machine.crt")
-    pip = ["[global]", "cert=/etc/machine.crt", *_pip()]
-    (folder / "etc/pip.conf").write_text("".join(f"{line}\n" for line in pip))
 
 
 def _is_fresh(archive: Path) -> bool:
@@ -57,10 +73,20 @@ def _is_fresh(archive: Path) -> bool:
 
 
 def _extract(archive: Path, folder: Path) -> None:
-    """Given an archive, extract it to a new folder; owners are kept by their numbers, and file capabilities too."""
+    """Given an archive, extract it to a new folder, and have apt and pip there get packages as this machine's do."""
     folder.mkdir()
+    _tar("--extract", archive, folder)
+    (folder / "etc/apt/apt.conf.d/99machine").write_text(_output("apt-config", "dump", "Acquire"))
+    # A file of its own: the package ca-certificates writes the usual one again.
+    shutil.copy("/etc/ssl/certs/ca-certificates.crt", folder / "etc/machine.crt")
+    pip = ["[global]", "cert=/etc/machine.crt", *_pip()]
+    (folder / "etc/pip.conf").write_text("".join(f"{line}\n" for line in pip))
+
+
+def _tar(action: str, archive: Path, folder: Path, *further: str) -> None:
+    """Given what tar does, an archive and a folder, do it; owners are kept by their numbers, file capabilities too."""
     kept = ("--numeric-owner", "--xattrs", "--xattrs-include=*")
-    subprocess.run(["tar", "--extract", "--file", str(archive), "--directory", str(folder), *kept], check=True)
+    subprocess.run(["tar", action, "--file", str(archive), "--directory", str(folder), *kept, *further], check=True)
 
 
 def _bootstrap(archive: Path, suite: str, packages: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from lab.daemon import LabError
-from lab.root import make_root
+from lab.root import Finish, make_root
 
 #: Makes a root as small as can be, and logs that; it fails if a file says so.
 _MMDEBSTRAP = """#!/bin/sh
@@ -43,6 +43,23 @@ def test_a_root_is_made_once_and_then_kept(mmdebstrap, tmp_path):
 
     assert mmdebstrap() == 3
     assert (tmp_path / "cache").stat().st_mode & 0o777 == 0o700
+
+
+def test_what_else_is_done_to_a_root_is_done_once_and_kept_with_it(mmdebstrap, tmp_path):
+    """If it depends on something else, it is done again; it finds the machine's ways to packages there."""
+
+    def finish(root):
+        assert (root / "etc/pip.conf").exists()
+        (root / "finished").touch()
+
+    for number, source in enumerate((b"1", b"1", b"2")):
+        root = tmp_path / f"root-{number}"
+        make_root(root, "trixie", cache=tmp_path / "cache", finish=Finish(finish, source))
+        assert (root / "finished").exists()
+    make_root(tmp_path / "plain", "trixie", cache=tmp_path / "cache")
+
+    assert not (tmp_path / "plain" / "finished").exists()
+    assert mmdebstrap() == 3
 
 
 def test_side_by_side_one_makes_it_and_the_others_wait(mmdebstrap, tmp_path):
