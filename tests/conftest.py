@@ -31,7 +31,7 @@ _OF_TOOLS = (_TESTS / "bench", _TESTS / "equipment")
 _LONG = [
     _TESTS / "lab" / f"test_{name}.py"
     for name in (
-        *("every_engine", "dashboard", "fault_matrix", "systemd", "rested", "deadlines", "secrets", "engines"),
+        *("every_engine", "pulp", "dashboard", "fault_matrix", "systemd", "rested", "deadlines", "secrets", "engines"),
         *("prometheus",),
         *("starved", "service", "speakers", "replicas", "life", "many_targets", "habits", "strangers"),
         *("image", "socket_proxy", "podman_service", "history"),
