@@ -56,16 +56,16 @@ def make_root(folder: Path, suite: str, *packages: str, cache: Path = CACHE, fin
     # Others that want the same root wait for it.
     with archive.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not _is_fresh(archive):
-            unfinished = archive.with_suffix(".unfinished")
-            _bootstrap(unfinished, suite, packages)
-            if finish is not None:
-                _extract(unfinished, folder)
-                finish.work(folder)
-                _tar("--create", unfinished, folder, "--one-file-system", ".")
-                shutil.rmtree(folder)
-            unfinished.rename(archive)
-        _extract(archive, folder)
+        if _is_fresh(archive):
+            _extract(archive, folder)
+            return
+        unfinished = archive.with_suffix(".unfinished")
+        _bootstrap(unfinished, suite, packages)
+        _extract(unfinished, folder)
+        if finish is not None:
+            finish.work(folder)
+            _tar("--create", unfinished, folder, "--one-file-system", ".")
+        unfinished.rename(archive)
 
 
 def _is_fresh(archive: Path) -> bool:
