@@ -6,13 +6,12 @@ import json
 import re
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
+from lab import direct
 from lab.daemon import Daemon, LabError, Program, await_true
 from lab.engine import Engine
 from lab.port import Port
@@ -105,13 +104,7 @@ class Monitor(Daemon):
 
     def get(self, path: str) -> tuple[int, str]:
         """Given a path, return the HTTP status and the text that it answers with. Raise OSError."""
-        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        try:
-            with direct.open(self.url + path, timeout=_ANSWER_SECONDS) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as answer:
-            with answer:
-                return answer.code, answer.read().decode()
+        return direct.get(self.url + path, _ANSWER_SECONDS)
 
     def verdict(self) -> tuple[int, str | None, str | None]:
         """Return the HTTP status of /status, and the verdict and the reason in it of the only target.

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lab import direct
 from lab.daemon import Daemon, LabError, Program
 from lab.environment import lab_environment
 from lab.port import Port
@@ -55,13 +54,7 @@ class Watcher(Daemon):
 
     def get(self, path: str) -> tuple[int, str]:
         """Given a path, return the HTTP status and the text that it answers with. Raise OSError."""
-        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        try:
-            with direct.open(f"http://{self.host}{path}", timeout=_ANSWER_SECONDS) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as answer:
-            with answer:
-                return answer.code, answer.read().decode()
+        return direct.get(f"http://{self.host}{path}", _ANSWER_SECONDS)
 
 
 class NodeExporter(Watcher):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from urllib.parse import urljoin
 from lab.access import Accessed
 from lab.closing import Holding
 from lab.daemon import LabError, await_true
+from lab.direct import DIRECT, get
 from lab.folder import remove
 from lab.port import Port
 from lab.pulp_root import ADMIN, ADMIN_PASSWORD, NEW, PYTHON, Database, Part, write_settings
@@ -28,9 +28,6 @@ from lab.pulp_root import ADMIN, ADMIN_PASSWORD, NEW, PYTHON, Database, Part, wr
 _ANSWER_SECONDS = 30.0
 _TASK_SECONDS = 300.0
 _UNAUTHORIZED, _NOT_FOUND = 401, 404
-
-#: By no proxy that the caller may have.
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 _NGINX = """
 daemon off;
@@ -182,12 +179,7 @@ class Pulp(Accessed, Holding):
     def _status(self, path: str) -> int:
         """Given a path, return the HTTP status that it is answered with, 0 if it is not."""
         try:
-            with _DIRECT.open(f"http://{self.host}{path}", timeout=_ANSWER_SECONDS) as answer:
-                status: int = answer.status
-                return status
-        except urllib.error.HTTPError as answer:
-            with answer:
-                return answer.code
+            return get(f"http://{self.host}{path}", _ANSWER_SECONDS)[0]
         except OSError:
             return 0
 
@@ -199,7 +191,7 @@ class Pulp(Accessed, Holding):
             data=None if shape is None else json.dumps(shape).encode(),
             headers={"Authorization": f"Basic {login}", "Content-Type": "application/json"},
         )
-        with _DIRECT.open(request, timeout=_ANSWER_SECONDS) as answer:
+        with DIRECT.open(request, timeout=_ANSWER_SECONDS) as answer:
             return json.load(answer)
 
 

@@ -102,6 +102,7 @@ _ENGINE_STATUS = re.compile(r"\(HTTP code \d+\) [a-z ]+ - ", re.IGNORECASE)
 
 def errors(stdout: str, stderr: str) -> list[str]:
     """Given what a failed docker command printed, return what can be its error, the last first, each on one line.
+
     Standard output counts if standard error says nothing, and an aside if there is nothing else.
     """
     said = [list(islice(_lines_backwards(text), LINES_SEARCHED)) for text in (stderr, stdout)]

@@ -10,6 +10,7 @@ from base64 import b64encode
 import pytest
 
 from lab.archive import file_system
+from lab.direct import DIRECT
 from lab.layered import layered_image
 from lab.monitor import failed, once
 from lab.registry import Registry
@@ -54,7 +55,7 @@ def request(registry, path, method="GET", body=None, content_type=MANIFEST):
     who = b64encode(f"{USER}:{PASSWORD}".encode()).decode()
     headers = {"Authorization": f"Basic {who}", "Accept": content_type, "Content-Type": content_type}
     asked = urllib.request.Request(f"http://{registry.host}/v2/{path}", body, headers, method=method)
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(asked, timeout=5) as answer:
+    with DIRECT.open(asked, timeout=5) as answer:
         return answer.read()
 
 

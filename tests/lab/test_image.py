@@ -12,13 +12,12 @@ import re
 import shutil
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from lab import direct
 from lab.daemon import await_true
 from lab.engine import Engine
 from lab.engines import NEWEST, DebianDocker, Debians
@@ -135,13 +134,8 @@ def _service(engine, options, monitor):
 
 
 def _get(port, path):
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with direct.open(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as answer:
-        with answer:
-            return answer.code, answer.read().decode()
+        return direct.get(f"http://127.0.0.1:{port}{path}", 5)
     except OSError:
         return None, ""
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from lab import direct
 from lab.daemon import LabError, await_true
 from lab.machine import Machine, docker_client
 from lab.port import Port
@@ -268,9 +269,7 @@ def test_what_it_could_reach_beyond_its_needs_is_little(machine, unit):
 
 
 def test_it_has_started_once_it_listens_and_then_says_how_its_target_is(service, port):
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with direct.open(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-        assert answer.status == 200
+    assert direct.get(f"http://127.0.0.1:{port}/metrics", 5)[0] == 200
     service.await_sentence("quay is up")
     assert 'Status: "quay is up"' in service("status").stdout
 
