@@ -15,10 +15,12 @@ from lib.docker.printed import Printed
 Phases = tuple[float, float, float]
 
 _ON_ITS_WAY = re.compile(r"[0-9a-f]{12}: (?!Pulling from |Download complete)")  # a tag can look like a layer
-_DOWNLOADED = re.compile(r"[0-9a-f]{12}: Download complete")
+# dockerd drops a layer's line if the next comes before it was sent (distribution/xfer, Watch): the second is the same
+# moment then.
+_DOWNLOADED = re.compile(r"([0-9a-f]{12}): (?:Download|Pull) complete")
 # A layer that waits is neither there nor on its way. containerd's store says only "Waiting" of one until it is pushed.
 _TO_BE_PUSHED = re.compile(r"[0-9a-f]{12}: (?:Preparing|Mounted from|Layer already exists)")
-_PUSHED = re.compile(r"[0-9a-f]{12}: (?:Pushed|Mounted from|Layer already exists)")
+_PUSHED = re.compile(r"([0-9a-f]{12}): (?:Pushed|Mounted from|Layer already exists)")
 
 
 def phases_of_pull(completed: Printed) -> Phases | None:
@@ -33,16 +35,19 @@ def phases_of_push(completed: Printed) -> Phases | None:
 
 def phases_between(first: re.Pattern[str], last: re.Pattern[str], completed: Printed) -> Phases | None:
     """Given the patterns of the first and the last line of the second phase, and a command, return the phases; None if
-    those lines did not come, or the second phase ended without a line that it had begun.
+    those lines did not come, or the second phase ended without a line that it had begun. If the second pattern has a
+    group, the layer, only the first line of each counts.
     """
     begun = ended = None
+    told: set[str] = set()
     for moment, line in merge(*(arrivals.lines() for arrivals in completed.arrivals)):
         if begun is None and first.match(line):
             begun = moment
-        if last.match(line):
+        if (found := last.match(line)) and told.isdisjoint(found.groups()):
             if begun is None:
                 return None
             ended = moment
+            told.update(found.groups())
     if begun is None or ended is None:
         return None
     # The last lines can be read a moment after the command has ended.

@@ -88,12 +88,18 @@ def test_lines_that_do_not_tell_are_no_phases(name, tmp_path):
 
 FS, DONE = "1a2b3c4d5e6f: Pulling fs layer\n", "1a2b3c4d5e6f: Download complete\n"
 OTHER_DONE = "2b3c4d5e6f1a: Download complete\n"
+PULLED, OTHER_PULLED = (line.replace("Download", "Pull") for line in (DONE, OTHER_DONE))
 
 
 @pytest.mark.parametrize(
     ("lines", "phases"),
     [
         pytest.param([(0.25, FS), (0.5, DONE), (0.75, OTHER_DONE)], (0.25, 0.5, 0.25), id="the last one counts"),
+        pytest.param([(0.25, FS), (0.5, DONE), (0.75, PULLED)], (0.25, 0.25, 0.5), id="unpacking is not moving"),
+        pytest.param(
+            [(0.25, FS), (0.5, DONE), (0.75, OTHER_PULLED), (0.875, PULLED)], (0.25, 0.5, 0.25), id="a line was dropped"
+        ),
+        pytest.param([(0.25, FS), (0.75, PULLED)], (0.25, 0.5, 0.25), id="the only one was dropped"),
         pytest.param([(0.25, FS + DONE)], (0.25, 0.0, 0.75), id="all in one moment"),
         pytest.param([(0.25, "1a2b3c4d5e6f: "), (0.5, "Pulling fs layer\n" + DONE)], (0.5, 0.0, 0.5), id="in pieces"),
         pytest.param([(0.25, FS), (1.5, DONE)], (0.25, 0.75, 0.0), id="read after the end"),
