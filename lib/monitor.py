@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, wait
 from contextlib import ExitStack, suppress
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -66,10 +67,6 @@ _STORE_SECONDS = 0.8
 _VISIT_SECONDS = 5.0
 
 
-class _Interrupted(BaseException):
-    """The monitor is to stop, and need not know what it is reading."""
-
-
 class Monitor:
     """One run of the program."""
 
@@ -96,15 +93,12 @@ class Monitor:
         self._host: Host | None = None
         self._targets: tuple[Watched, ...] = ()
         self._stopping_since = math.inf
-        self._is_reading = False
+        self._is_to_end = False
 
     def receive(self, number: signal.Signals) -> None:
-        """Given a signal that was caught, act on it soon; at once if it ends the monitor while it reads its options
-        again, since a file may never end.
-        """
+        """Given a signal that was caught, act on it soon."""
+        self._is_to_end = self._is_to_end or number is not signal.SIGHUP
         self._signals.put(number)
-        if self._is_reading and number is not signal.SIGHUP:
-            raise _Interrupted
 
     def run_once(self) -> int:
         """Run one cycle of every target, print the results, and return the exit code."""
@@ -194,25 +188,40 @@ class Monitor:
         one fault a line: then nothing is changed.
         """
         try:
-            try:
-                self._is_reading = True
-                reloaded = read_options()
-            finally:
-                self._is_reading = False
-        except _Interrupted:
-            self._is_reading = False
-            return ["the monitor stops"]
+            reloaded = self._as_long_as_it_runs(read_options)
         except Exception as error:  # noqa: BLE001  whatever it is, the monitor continues as before
             faults = ended_by(error)[1].splitlines()
             for fault in faults:
                 _log.error("the configuration was not reloaded, and nothing was changed", extra={"detail": fault})
             return faults
+        if reloaded is None:
+            return ["the monitor stops"]
         schedule.replace(watch.replace(reloaded.targets))
         schedule.hurry(watch.targets)
         _log.info("the configuration was reloaded", extra={"targets": len(reloaded.targets)})
         for name in changed(self._options, reloaded):
             _log.warning("a changed option takes effect only after a restart", extra={"option": name})
         return ()
+
+    def _as_long_as_it_runs(self, read_options: Callable[[], Options]) -> Options | None:
+        """Given what reads the options, return them; None if the monitor is to end before. Raise what reading raises.
+
+        A file may never end, and a signal does not interrupt whoever is about to read it, or another thread's reading:
+        so it is not this thread that reads.
+        """
+        read: Future[Options] = Future()
+
+        def run() -> None:
+            try:
+                read.set_result(read_options())
+            except BaseException as error:  # noqa: BLE001  it is raised by the thread that waits for it
+                read.set_exception(error)
+
+        Thread(target=run, name="reload", daemon=True).start()
+        while not self._is_to_end:
+            if wait((read,), _LOOK_UP_SECONDS).done:
+                return read.result()
+        return None
 
     def _begin_to_stop(self, service: Service) -> None:
         _log.info("stopping")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import resource
@@ -10,6 +11,7 @@ import signal
 import stat
 import subprocess
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -57,8 +59,9 @@ def test_yaml_that_is_made_to_take_all_memory_is_refused_in_a_sentence(tmp_path,
     assert "Traceback" not in done.stderr
 
 
-def test_sigterm_ends_a_reload_that_never_ends(tmp_path, world):
-    """The new configuration is a pipe into which nobody writes."""
+@pytest.mark.parametrize("thread", [0, 1])
+def test_sigterm_ends_a_reload_that_never_ends(tmp_path, world, thread):
+    """The new configuration is a pipe into which nobody writes. The kernel can hand a signal to any thread."""
     config = tmp_path / "config.yml"
     config.write_text(ONE)
     with Monitor(tmp_path, world, f"-config={config}", f"-docker={DOCKER}") as monitor:
@@ -75,10 +78,12 @@ def test_sigterm_ends_a_reload_that_never_ends(tmp_path, world):
 
         await_true(is_being_read, SOON, "the reload to read")
         assert monitor.get("/status")[0] == 200
+        threads = sorted(int(task.name) for task in Path(f"/proc/{monitor.pid}/task").iterdir())
+        assert ctypes.CDLL(None).tgkill(monitor.pid, threads[thread], signal.SIGTERM) == 0
+        await_true(lambda: "stopping" in monitor.log.read_text(), SOON, "it to stop")
         code = monitor.stop()
         os.close(opened[0])
     assert code == 0
-    assert "stopping" in monitor.log.read_text()
     assert not [path for path in world.folder.iterdir() if path.name.startswith("registry-monitor-")]
 
 
