@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 from lab import direct
@@ -24,6 +28,10 @@ QUICK = ("-run-test-every=500ms", "-retry-every=500ms", "-payload-size=64KiB")
 NO_WAY = "http://127.0.0.1:9"
 #: How long something that should come soon may take, in seconds, even on a busy machine.
 SOON = 30.0
+
+#: Where `once` has its processes from: importing the monitor takes as long as a cycle does, and the lab runs hundreds.
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["lab.monitor", "lib.monitor"])
 
 _ANSWER_SECONDS = 10.0
 _SUCCESSES = re.compile(r"^monitor_success (\S+)$", re.MULTILINE)
@@ -45,19 +53,35 @@ def run_monitor(engine: Engine, *options: str) -> int:
 def once(
     engine: Surroundings, *options: str, env: Mapping[str, str] | None = None
 ) -> tuple[int, list[dict[str, Any]], str]:
-    """Run the monitor once over all its targets.
+    """Run the monitor once over all its targets, in a process that is forked from one which has imported it already.
 
     Given an engine, the monitor's options, and further variables of its environment, return the exit code, the cycles
     in the shape of `-output=json`, and what it wrote to standard error.
     """
-    done = subprocess.run(
-        [*PROGRAM, "-once", "-output=json", *options],
-        env={**engine.env, **(env or {})},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.returncode, json.loads(done.stdout)["cycles"] if done.stdout else [], done.stderr
+    with TemporaryDirectory() as folder:
+        printed, told = Path(folder, "stdout"), Path(folder, "stderr")
+        arguments = ("-once", "-output=json", *options)
+        process = _FORKS.Process(target=_run_program, args=(arguments, {**engine.env, **(env or {})}, printed, told))
+        process.start()
+        try:
+            process.join()
+        except BaseException:
+            process.kill()
+            raise
+        code = process.exitcode
+        if code is None:
+            raise LabError("the monitor ended without an exit code")
+        return code, json.loads(text)["cycles"] if (text := printed.read_text()) else [], told.read_text()
+
+
+def _run_program(arguments: Sequence[str], env: Mapping[str, str], stdout: Path, stderr: Path) -> None:
+    """Given its arguments, its environment, and the files for what it prints, become the monitor."""
+    for number, file in ((1, stdout), (2, stderr)):
+        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    os.environ.clear()
+    os.environ.update(env)
+    sys.argv = [PROGRAM[1], *arguments]
+    runpy.run_path(PROGRAM[1], run_name="__main__")
 
 
 def failed(cycle: Mapping[str, Any]) -> tuple[str, str, str]:
