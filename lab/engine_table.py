@@ -50,9 +50,7 @@ _DEBIANS_CLI = Path("/usr/bin/docker")
 
 _CYCLES_TOTAL = re.compile(r'^registry_monitor_cycles_total\{.*verdict="(\w+)".*\} (\S+)$', re.MULTILINE)
 
-_PHASE_SECONDS = re.compile(
-    r'^registry_monitor_step_phase_seconds_total\{.*phase="transfer".*step="(\w+)".*\} (\S+)$', re.MULTILINE
-)
+_PHASE_SECONDS = re.compile(r'^registry_monitor_step_phase_seconds_total\{.*step="(\w+)".*\} (\S+)$', re.MULTILINE)
 
 _HEAD = f"""# Engines
 
@@ -221,10 +219,10 @@ _ENGINES = (
     Cell("trixie-docker", _docker(OLDER), "auto"),
     Cell("trixie-docker-buildkit", _docker(OLDER), "buildkit", is_quick=True),
     Cell("trixie-containerd", _docker(OLDER, containerd_store=True), "auto"),
-    Cell("trixie-containerd-buildkit", _docker(OLDER, containerd_store=True), "buildkit", is_quick=True),
+    Cell("trixie-containerd-buildkit", _docker(OLDER, containerd_store=True), "buildkit"),
     Cell("forky-docker", _NEWEST_DOCKER, "auto", is_quick=True),
-    Cell("forky-docker-buildkit", _NEWEST_DOCKER, "buildkit", is_quick=True),
-    Cell("forky-containerd", _NEWEST_CONTAINERD, "auto", is_quick=True),
+    Cell("forky-docker-buildkit", _NEWEST_DOCKER, "buildkit"),
+    Cell("forky-containerd", _NEWEST_CONTAINERD, "auto"),
     Cell("forky-containerd-buildkit", _NEWEST_CONTAINERD, "buildkit", is_quick=True),
     Cell("podman", lambda folder, _: Podman(folder), "auto", is_quick=True),
     Cell("trixie-podman", _podman(OLDER), "auto"),

@@ -117,9 +117,18 @@ def _collect(engine: Engine, namespace: str) -> None:
     Docker leases what it pulls for a day, and a pull that was ended does not give that back.
     """
     _ctr(engine, namespace, "leases", "create")  # for a day, too
-    for line in _ctr(engine, namespace, "leases", "list").splitlines():
-        if "containerd.io/gc.expire" in line:
-            _ctr(engine, namespace, "leases", "delete", "--sync", line.split()[0])
+    for lease in _leases(engine, namespace):
+        try:
+            _ctr(engine, namespace, "leases", "delete", "--sync", lease)
+        except subprocess.CalledProcessError:
+            if lease in _leases(engine, namespace):  # otherwise the engine gave it back meanwhile
+                raise
+
+
+def _leases(engine: Engine, namespace: str) -> list[str]:
+    """Given an engine and a namespace of its containerd, return the leases there that expire."""
+    lines = _ctr(engine, namespace, "leases", "list").splitlines()
+    return [line.split()[0] for line in lines if "containerd.io/gc.expire" in line]
 
 
 def _content(engine: Engine, namespace: str) -> list[str]:

@@ -60,6 +60,8 @@ def once(
     """
     with TemporaryDirectory() as folder:
         printed, told = Path(folder, "stdout"), Path(folder, "stderr")
+        for file in (printed, told):
+            file.touch()
         arguments = ("-once", "-output=json", *options)
         process = _FORKS.Process(target=_run_program, args=(arguments, {**engine.env, **(env or {})}, printed, told))
         process.start()
@@ -77,7 +79,7 @@ def once(
 def _run_program(arguments: Sequence[str], env: Mapping[str, str], stdout: Path, stderr: Path) -> None:
     """Given its arguments, its environment, and the files for what it prints, become the monitor."""
     for number, file in ((1, stdout), (2, stderr)):
-        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+        os.dup2(os.open(file, os.O_WRONLY), number)
     os.environ.clear()
     os.environ.update(env)
     sys.argv = [PROGRAM[1], *arguments]

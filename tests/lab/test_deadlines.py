@@ -85,6 +85,7 @@ def test_exit_code_0_after_our_own_kill_is_no_success(lane):
         assert rig.cycle().verdict == "up"
 
 
+@pytest.mark.everything  # the fault matrix has such a daemon at three steps
 def test_a_daemon_that_hangs_is_told_of_in_bounded_time(ground):
     """The step's deadline, the question to the daemon, once more before cleaning up, and nothing more."""
     with ground.sick_engine() as engine, Lane(ground, engine) as lane, Rig(lane, step_timeout=DEADLINE) as rig:

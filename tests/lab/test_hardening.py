@@ -80,7 +80,8 @@ def test_sigterm_ends_a_reload_that_never_ends(tmp_path, world, thread):
         assert monitor.get("/status")[0] == 200
         threads = sorted(int(task.name) for task in Path(f"/proc/{monitor.pid}/task").iterdir())
         assert ctypes.CDLL(None).tgkill(monitor.pid, threads[thread], signal.SIGTERM) == 0
-        await_true(lambda: "stopping" in monitor.log.read_text(), SOON, "it to stop")
+        state = Path(f"/proc/{monitor.pid}/stat")
+        await_true(lambda: state.read_text().rpartition(") ")[2].startswith("Z"), SOON, "it to end")
         code = monitor.stop()
         os.close(opened[0])
     assert code == 0

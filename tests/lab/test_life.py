@@ -232,6 +232,7 @@ def test_how_long_the_host_has_been_up_is_all_the_same(world, tmp_path, uptime_s
 # The engine.
 
 
+@pytest.mark.everything  # tests/lab/test_detection.py has a daemon that was gone
 def test_a_daemon_that_is_restarted_is_told_and_then_forgotten(session_lab, registry, repository, tmp_path):
     """While dockerd is away /health is 503 and the verdict unknown; when it is back, so are both, without a restart."""
     with (
@@ -249,6 +250,7 @@ def test_a_daemon_that_is_restarted_is_told_and_then_forgotten(session_lab, regi
         assert engine.docker("images", "--all", "--quiet").stdout == ""
 
 
+@pytest.mark.everything  # tests/lab/test_deaths.py and test_service.py have leftovers, too
 def test_leftovers_of_a_dead_monitor_are_removed_and_a_living_ones_are_not(engine, registry, repository, tmp_path):
     """Of two monitors on one host, one is killed in a cycle: the next start cleans up after that one alone."""
     temporary = tmp_path / "temporary"

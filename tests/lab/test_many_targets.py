@@ -37,6 +37,7 @@ def numbers(monitor, series):
     return {target: float(number) for target, number in lines}
 
 
+@pytest.mark.everything  # the engines' tests have eight targets side by side
 def test_eight_targets_on_one_registry_keep_their_pace(engine, repository, tmp_path):
     """All are up, cycle after cycle; no cycle waits as long as an interval, and nothing is left of any."""
     begun = time.monotonic()

@@ -196,9 +196,8 @@ def test_a_pull_through_cache_outlives_its_upstream(engine, session_lab, snapsho
     assert snapshot() == before
 
 
-@pytest.mark.parametrize(
-    "is_ours", [pytest.param(True, id="ours", marks=pytest.mark.everything), pytest.param(False, id="somebodys")]
-)
+@pytest.mark.everything  # tests/lab/test_two_doors.py has two names of one repository
+@pytest.mark.parametrize("is_ours", [pytest.param(True, id="ours"), pytest.param(False, id="somebodys")])
 def test_doors_of_one_image_take_turns_as_soon_as_that_shows(
     request, engine, registry, repository, snapshot, tmp_path, is_ours
 ):

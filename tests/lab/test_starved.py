@@ -163,6 +163,7 @@ def test_a_host_that_stood_still_is_starved(lane, way, whom):
     assert ("had stopped it meanwhile" if way is stopped else "did not run for") in cycle["detail"]
 
 
+@pytest.mark.everything  # a host that stood still stops the CLI, too
 def test_a_docker_program_that_was_stopped_is_starved(lane):
     """Somebody stopped the CLI alone, and let it go on before the deadline."""
     cycle = Run(lane, f"-step-timeout={STEP_TIMEOUT}s", strike=still(stopped, ["cli"], STEP_TIMEOUT / 2)).cycle()

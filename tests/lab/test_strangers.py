@@ -70,6 +70,7 @@ def test_stored_logins_are_no_strangers(engine, registry, repository, tmp_path):
         engine.docker("logout", registry.host)
 
 
+@pytest.mark.everything
 def test_without_expect_private_nothing_is_tried_or_told(engine, open_registry, tmp_path):
     """No gauge, no key, and no pull but those of the cycles."""
     options = ("-run-test-every=300ms", "-payload-size=64KiB")
@@ -137,6 +138,7 @@ def test_a_registry_that_keeps_strangers_out_is_as_it_has_to_be(engine, registry
     assert snapshot() == before
 
 
+@pytest.mark.everything
 def test_a_registry_that_lets_strangers_pull_alone(engine, half_open_registry, tmp_path):
     """It is as a public repository should be. If they have to be refused, the pull is reported, and no push."""
     options = login(f"{half_open_registry.host}/tests/public")
