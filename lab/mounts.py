@@ -10,7 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from lab.daemon import await_true
 from lab.folder import unmount
+
+#: How long a disk can be busy before it becomes read-only.
+_BUSY_SECONDS = 30.0
 
 #: Mounts pairs of its arguments up to `--`, the first on the second, in a mount namespace of its own, and then becomes
 #: what follows. The namespace, with what is mounted in it, is gone when the program ends, however it ends.
@@ -44,6 +48,19 @@ def small_disk(folder: Path, size_bytes: int) -> Iterator[None]:
         yield
     finally:
         unmount(folder)
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Given the folder that a disk is mounted on, make that read-only for a while. Raise LabError if it stays busy."""
+    remount = ("mount", "-o", "remount,ro", str(folder))
+    # Not while a file there is open for writing, as the payload is for a moment of each cycle; nor while a child that a
+    # killed monitor had just forked still has what the monitor had open.
+    await_true(lambda: subprocess.run(remount, check=False).returncode == 0, _BUSY_SECONDS, "the disk to be read-only")
+    try:
+        yield
+    finally:
+        subprocess.run(["mount", "-o", "remount,rw", str(folder)], check=True)
 
 
 @contextmanager

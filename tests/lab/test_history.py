@@ -8,7 +8,6 @@ import random
 import shutil
 import signal
 import sqlite3
-import subprocess
 import time
 from contextlib import closing, suppress
 
@@ -16,7 +15,7 @@ import pytest
 
 from lab.daemon import await_true
 from lab.monitor import QUICK, SOON, Monitor, once
-from lab.mounts import small_disk
+from lab.mounts import read_only, small_disk
 from lab.small_world import SmallWorld
 from lab.target import login, path_of
 from lib.history.database import Database
@@ -156,8 +155,7 @@ def test_a_read_only_disk_is_read_and_costs_the_history_nothing_else(tmp_path):
         with Monitor(tmp_path, world, *options, *QUICK) as monitor:
             await_true(lambda: knows(disk / "state", name, tmp_path / "copy"), SOON, "a cycle to be written")
             monitor.kill()
-        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-        with Monitor(tmp_path, world, *options, "-run-test-every=1h") as monitor:
+        with read_only(disk), Monitor(tmp_path, world, *options, "-run-test-every=1h") as monitor:
             assert monitor.get("/status")[0] == 200, "it does not know what the one before it saw"
             assert "Read-only file system" in monitor.log.read_text()
             assert monitor.stop() == 0

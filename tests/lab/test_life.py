@@ -8,7 +8,7 @@ import resource
 import signal
 import subprocess
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +18,7 @@ import pytest
 from lab.daemon import LabError, await_true
 from lab.engine import Engine
 from lab.monitor import PROGRAM, QUICK, SOON, Monitor
-from lab.mounts import filled, small_disk
+from lab.mounts import filled, read_only, small_disk
 from lab.small_world import DOCKER, SmallWorld
 from lab.target import login
 from lib.cycle.payload import INSTANCE_LABEL, TARGET_LABEL
@@ -91,18 +91,6 @@ def has_children_at_work(monitor):
                 if Path(f"/proc/{child}/environ").read_bytes():
                     return True
     return False
-
-
-@contextmanager
-def read_only(folder):
-    """Make the disk that is mounted on a folder read-only for a while."""
-    remount = ["mount", "-o", "remount,ro", folder]
-    # Not while a file there is open for writing, as the payload is for a moment of each cycle.
-    await_true(lambda: subprocess.run(remount, check=False).returncode == 0, SOON, "the disk to be read-only")
-    try:
-        yield
-    finally:
-        subprocess.run(["mount", "-o", "remount,rw", folder], check=True)
 
 
 @pytest.mark.parametrize(
