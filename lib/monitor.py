@@ -93,11 +93,16 @@ class Monitor:
         self._host: Host | None = None
         self._targets: tuple[Watched, ...] = ()
         self._stopping_since = math.inf
-        self._is_to_end = False
+        self._is_to_end = self._is_to_reload = False
 
     def receive(self, number: signal.Signals) -> None:
-        """Given a signal that was caught, act on it soon."""
-        self._is_to_end = self._is_to_end or number is not signal.SIGHUP
+        """Given a signal that was caught, act on it soon. Reloads that wait are one."""
+        if number is not signal.SIGHUP:
+            self._is_to_end = True
+        elif self._is_to_reload:
+            return
+        else:
+            self._is_to_reload = True
         self._signals.put(number)
 
     def run_once(self) -> int:
@@ -176,7 +181,8 @@ class Monitor:
             file.start()
             end.callback(self._begin_to_stop, service)
             service.ready()
-            while self._next_signal() is signal.SIGHUP:
+            while self._next_signal() is signal.SIGHUP and not self._is_to_end:
+                self._is_to_reload = False
                 service.reloading()
                 faults = self._reload(read_options, watch, schedule)
                 metrics.set_reloaded(successful=not faults)
