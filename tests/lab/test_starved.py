@@ -26,7 +26,7 @@ LONG = STEP_TIMEOUT + 1.0
 _numbers = count(1)
 
 _FREEZER = Path("/sys/fs/cgroup/freezer")
-_BUILDS_SLOWLY = """case "$*" in "build --quiet"*) sleep 5 ;; esac
+_BUILDS_SLOWLY = """case "$*" in "build --quiet"*) sleep "$SECONDS_A_BUILD" ;; esac
 exec "$DOCKER" "$@"
 """
 
@@ -184,12 +184,14 @@ def test_an_engine_that_stood_still_and_came_back_is_starved(lane, way):
     assert "did not answer for a while" in cycle["detail"]
 
 
-@pytest.mark.parametrize("step_timeout", ["10s", pytest.param("2m", marks=pytest.mark.everything)])
-def test_a_build_that_takes_the_cycles_time_starves_the_push(lane, step_timeout):
+@pytest.mark.parametrize(
+    ("step_timeout", "build_seconds"), [("10s", 5), pytest.param("2m", 9, marks=pytest.mark.everything)]
+)
+def test_a_build_that_takes_the_cycles_time_starves_the_push(lane, step_timeout, build_seconds):
     """The push had less than its deadline, or next to nothing of the cycle's, since the build took that."""
     program = lane.folder / "slow-docker"
     docker = subprocess.run(["which", "docker"], env=lane.engine.env, capture_output=True, text=True, check=True)
-    program.write_text(f"#!/bin/sh\nDOCKER={docker.stdout.strip()}\n{_BUILDS_SLOWLY}")
+    program.write_text(f"#!/bin/sh\nDOCKER={docker.stdout.strip()} SECONDS_A_BUILD={build_seconds}\n{_BUILDS_SLOWLY}")
     program.chmod(0o700)
     options = ("-cycle-timeout=12s", f"-step-timeout={step_timeout}", f"-docker={program}")
 
