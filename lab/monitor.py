@@ -29,7 +29,7 @@ NO_WAY = "http://127.0.0.1:9"
 #: How long something that should come soon may take, in seconds, even on a busy machine.
 SOON = 30.0
 
-#: Where `once` has its processes from: importing the monitor takes as long as a cycle does, and the lab runs hundreds.
+#: Where `once` has its processes from: the lab runs hundreds, and importing the monitor takes each some 0.4 s.
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["lab.monitor", "lib.monitor"])
 

@@ -15,12 +15,11 @@ from lib.docker.printed import Printed
 Phases = tuple[float, float, float]
 
 _ON_ITS_WAY = re.compile(r"[0-9a-f]{12}: (?!Pulling from |Download complete)")  # a tag can look like a layer
-# dockerd drops a layer's line if the next comes before it was sent (distribution/xfer, Watch): the second is the same
-# moment then.
+# A busy dockerd leaves out a layer's first line if the second comes before that was sent (distribution/xfer, Watch).
 _DOWNLOADED = re.compile(r"([0-9a-f]{12}): (?:Download|Pull) complete")
 # A layer that waits is neither there nor on its way. containerd's store says only "Waiting" of one until it is pushed.
 _TO_BE_PUSHED = re.compile(r"[0-9a-f]{12}: (?:Preparing|Mounted from|Layer already exists)")
-_PUSHED = re.compile(r"([0-9a-f]{12}): (?:Pushed|Mounted from|Layer already exists)")
+_PUSHED = re.compile(r"[0-9a-f]{12}: (?:Pushed|Mounted from|Layer already exists)")
 
 
 def phases_of_pull(completed: Printed) -> Phases | None:

@@ -85,6 +85,7 @@ def test_sigterm_ends_a_reload_that_never_ends(tmp_path, world, thread):
         code = monitor.stop()
         os.close(opened[0])
     assert code == 0
+    assert "stopping" in monitor.log.read_text()
     assert not [path for path in world.folder.iterdir() if path.name.startswith("registry-monitor-")]
 
 
